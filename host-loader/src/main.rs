@@ -1,0 +1,2 @@
+//! The gnomon command.
+fn main() {}

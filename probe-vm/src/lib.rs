@@ -1,0 +1,3 @@
+#![no_std]
+#![forbid(unsafe_code)]
+//! Program image, points, helpers, maps, AArch64 JIT, reference interpreter.
