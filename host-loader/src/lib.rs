@@ -1,1 +1,31 @@
-//! The gnomon library.
+//! The library behind the `gnomon` command; `xtask` and the tests drive the same code.
+//!
+//! A verb is one file of [`cmd`]: its clap arguments (whose doc comment is the manual page), and `run`, which turns raw
+//! flags into validated arguments and those into a [`Status`].
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod cmd;
+pub mod obj;
+
+/// How a verb ended, short of an error: the exit status of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// 0: done, accepted, no virtual machine faulted.
+    Ok,
+    /// 1: the input was understood and the answer is no (a program refused, a virtual machine faulted).
+    Refused,
+    /// 2: the input was not understood. Errors (`miette::Report`) end with the same status.
+    BadInput,
+}
+
+impl Status {
+    /// The exit status of the process.
+    pub fn code(self) -> u8 {
+        match self {
+            Status::Ok => 0,
+            Status::Refused => 1,
+            Status::BadInput => 2,
+        }
+    }
+}

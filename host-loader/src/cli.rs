@@ -1,0 +1,51 @@
+//! The command line: one variant a verb, each verb's arguments in its own file under [`crate::cmd`].
+
+use clap::{Parser, Subcommand};
+
+use crate::{Status, cmd};
+
+/// Measure a hypervisor with small proven programs.
+///
+/// Gnomon runs eBPF probes on the hot paths of a type-1 hypervisor, after proving that each is safe and how long it can
+/// run, and that every path it sits on keeps its time budget.
+#[derive(Parser, Debug)]
+#[command(name = "gnomon", version, about, long_about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs of the command. A variant has no doc comment of its own: it would hide its arguments', the manual page.
+#[derive(Subcommand, Debug)]
+#[expect(missing_docs)]
+pub enum Verb {
+    Disasm(cmd::disasm::Args),
+}
+
+/// Runs the verb that was parsed.
+pub fn run(cli: Cli) -> miette::Result<Status> {
+    match cli.verb {
+        Verb::Disasm(args) => cmd::disasm::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_shows_an_example() {
+        for verb in Cli::command().get_subcommands_mut() {
+            let help = verb.render_long_help().to_string();
+            assert!(help.contains("Example"), "`gnomon {} --help` has no example", verb.get_name());
+        }
+    }
+}

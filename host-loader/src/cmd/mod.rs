@@ -1,0 +1,3 @@
+//! One verb a file: `Args` (clap; its doc comment is the manual page) and `run(Args) -> miette::Result<Status>`.
+
+pub mod disasm;
