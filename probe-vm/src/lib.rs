@@ -1,3 +1,5 @@
 #![no_std]
 #![forbid(unsafe_code)]
 //! Program image, points, helpers, maps, AArch64 JIT, reference interpreter.
+
+pub mod jit;

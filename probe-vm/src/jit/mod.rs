@@ -1,0 +1,3 @@
+//! The AArch64 compiler.
+
+pub mod a64;
