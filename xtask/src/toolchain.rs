@@ -1,0 +1,144 @@
+//! A compiler with a `core` for the target: rustup's if it has one or can add it, else Debian's, which builds it from source.
+
+use crate::command;
+use crate::failure::{Failure, Result};
+use crate::setup::{self, Shop};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Plain `aarch64-unknown-none` emits SIMD in integer code and would clobber guest FP registers.
+pub const TARGET: &str = "aarch64-unknown-none-softfloat";
+
+/// `rustup target add` needs a few MiB from the network; a machine without network may let it hang.
+const TARGET_ADD_MAX: Duration = Duration::from_secs(120);
+
+/// Who compiles for the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toolchain {
+    /// The pinned rustup toolchain, with its prebuilt `core`.
+    Rustup,
+    /// `/usr/bin/cargo`, with `core` and `alloc` built from Debian's source package.
+    Debian,
+}
+
+impl Toolchain {
+    /// Finds or sets up a toolchain. `GNOMON_TOOLCHAIN` (`rustup` or `debian`) overrides the search.
+    pub fn ensure(shop: &Shop) -> Result<Toolchain> {
+        let asked = env::var("GNOMON_TOOLCHAIN").ok();
+        match asked.as_deref() {
+            None | Some("") => Self::search(shop),
+            Some("rustup") if has_target(shop) || add_target(shop) => Ok(Toolchain::Rustup),
+            Some("rustup") => Err(Failure::Said(format!(
+                "rustup has no {TARGET} and cannot add it. Unset GNOMON_TOOLCHAIN to let Debian's compiler build it."
+            ))),
+            Some("debian") => shop.ensure(&setup::DEBIAN_RUST).map(|()| Toolchain::Debian),
+            Some(other) => Err(Failure::Said(format!(
+                "GNOMON_TOOLCHAIN is `{other}`; it can be `rustup` or `debian`."
+            ))),
+        }
+    }
+
+    fn search(shop: &Shop) -> Result<Toolchain> {
+        if has_target(shop) {
+            return Ok(Toolchain::Rustup);
+        }
+        // A machine that once had to fall back is not asked again on every run.
+        let fell_back = shop.dist().join("rustup-has-no-target");
+        if !fell_back.exists() && shop.may_install() {
+            if add_target(shop) {
+                return Ok(Toolchain::Rustup);
+            }
+            fs::create_dir_all(shop.dist()).map_err(Failure::file(shop.dist()))?;
+            fs::write(&fell_back, "").map_err(Failure::file(&fell_back))?;
+            eprintln!("xtask: rustup cannot add {TARGET}; Debian's compiler builds its core instead");
+        }
+        shop.ensure(&setup::DEBIAN_RUST).map(|()| Toolchain::Debian)
+    }
+
+    /// `cargo build` for the target, to be completed with packages.
+    pub fn cargo_build(self, shop: &Shop) -> Command {
+        let mut command = match self {
+            Toolchain::Rustup => shop.cargo(),
+            Toolchain::Debian => debian_cargo(shop.root()),
+        };
+        command
+            .args(["build", "--release", "--target", TARGET, "--target-dir"])
+            .arg(self.target_dir(shop));
+        command
+    }
+
+    /// Where that build's binaries are.
+    pub fn binaries(self, shop: &Shop) -> PathBuf {
+        self.target_dir(shop).join(TARGET).join("release")
+    }
+
+    fn target_dir(self, shop: &Shop) -> PathBuf {
+        shop.root().join(match self {
+            Toolchain::Rustup => "target",
+            Toolchain::Debian => "target/debian",
+        })
+    }
+}
+
+fn debian_cargo(root: &Path) -> Command {
+    let mut command = Command::new("/usr/bin/cargo");
+    command.current_dir(root);
+    // We are run by rustup's cargo, whose choices must not reach this one.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO") && text != "CARGO_HOME" || text.starts_with("RUST") && text != "RUST_BACKTRACE" {
+            command.env_remove(&name);
+        }
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let usr = std::iter::once(PathBuf::from("/usr/bin"));
+    if let Ok(path) = env::join_paths(usr.chain(env::split_paths(&path))) {
+        command.env("PATH", path);
+    }
+    command
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("RUSTC_BOOTSTRAP", "1")
+        .arg("-Zbuild-std=core,alloc");
+    command
+}
+
+fn has_target(shop: &Shop) -> bool {
+    let Some(sysroot) = command::answer(
+        Command::new("rustc")
+            .current_dir(shop.root())
+            .args(["--print", "sysroot"]),
+    ) else {
+        return false;
+    };
+    Path::new(&sysroot)
+        .join("lib/rustlib")
+        .join(TARGET)
+        .join("lib")
+        .is_dir()
+}
+
+fn add_target(shop: &Shop) -> bool {
+    if setup::find("rustup").is_none() {
+        return false;
+    }
+    eprintln!("xtask: installing {TARGET} (core for the hypervisor) with rustup");
+    let mut command = Command::new("rustup");
+    command.current_dir(shop.root()).args(["target", "add", TARGET]);
+    let Ok(mut child) = command.spawn() else { return false };
+    let deadline = Instant::now() + TARGET_ADD_MAX;
+    while Instant::now() < deadline {
+        match child.try_wait() {
+            Ok(Some(status)) => return status.success() && has_target(shop),
+            Ok(None) => thread::sleep(Duration::from_millis(100)),
+            Err(_) => return false,
+        }
+    }
+    // Both can only fail if it has just ended by itself, which is what they are for.
+    let _ = child.kill();
+    let _ = child.wait();
+    false
+}
