@@ -20,13 +20,7 @@ pub const fn add_sub_imm(op: AddSub, width: Width, rd: Reg, rn: Reg, imm: (u32, 
 
 /// `op rd, rn, rm{, lsl #shift}`. Register 31 is ZR.
 pub const fn add_sub_reg(op: AddSub, width: Width, rd: Reg, rn: Reg, rm: Reg, shift: u32) -> u32 {
-    width.sf()
-        | (op as u32) << 29
-        | 0x0b00_0000
-        | rm.at(16)
-        | (shift & 63) << 10
-        | rn.at(5)
-        | rd.at(0)
+    width.sf() | (op as u32) << 29 | 0x0b00_0000 | rm.at(16) | (shift & 63) << 10 | rn.at(5) | rd.at(0)
 }
 
 /// `op rd, rn, rm, uxtx`: the form in which register 31 is SP for `rd` and `rn`.
@@ -88,12 +82,7 @@ pub enum Wide {
 
 /// `op rd, #imm16, lsl #shift` (`shift` a multiple of 16).
 pub const fn wide(op: Wide, width: Width, rd: Reg, imm16: u16, shift: u32) -> u32 {
-    width.sf()
-        | (op as u32) << 29
-        | 0x1280_0000
-        | (shift / 16 & 3) << 21
-        | (imm16 as u32) << 5
-        | rd.at(0)
+    width.sf() | (op as u32) << 29 | 0x1280_0000 | (shift / 16 & 3) << 21 | (imm16 as u32) << 5 | rd.at(0)
 }
 
 /// `madd rd, rn, rm, ra`: `ra + rn * rm`.
@@ -137,14 +126,7 @@ const fn bitfield(opc: u32, width: Width, rd: Reg, rn: Reg, immr: u32, imms: u32
         Width::W => 0,
         Width::X => 1 << 22,
     };
-    width.sf()
-        | opc << 29
-        | 0x1300_0000
-        | n
-        | (immr & 63) << 16
-        | (imms & 63) << 10
-        | rn.at(5)
-        | rd.at(0)
+    width.sf() | opc << 29 | 0x1300_0000 | n | (immr & 63) << 16 | (imms & 63) << 10 | rn.at(5) | rd.at(0)
 }
 
 /// `lsl rd, rn, #shift`, `shift` below the width.

@@ -24,11 +24,7 @@ pub const fn logical(value: u64, width: Width) -> Option<u32> {
         }
         size = half;
     }
-    let mask = if size == 64 {
-        u64::MAX
-    } else {
-        (1 << size) - 1
-    };
+    let mask = if size == 64 { u64::MAX } else { (1 << size) - 1 };
     let element = value & mask;
     let ones = element.count_ones();
     // Rotate the element right until its run of ones starts at bit 0.

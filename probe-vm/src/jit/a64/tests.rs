@@ -25,11 +25,7 @@ impl Rng {
         Reg(self.below(31) as u8)
     }
     fn width(&mut self) -> Width {
-        if self.below(2) == 0 {
-            Width::W
-        } else {
-            Width::X
-        }
+        if self.below(2) == 0 { Width::W } else { Width::X }
     }
 }
 
@@ -89,10 +85,7 @@ fn alu_cases(g: &mut Rng, out: &mut Cases) {
         (Logic::Orn, "orn"),
     ];
     for (op, name) in ops {
-        out.push((
-            logic_reg(op, w, d, n, m),
-            format!("{name} {rd}, {rn}, {rm}"),
-        ));
+        out.push((logic_reg(op, w, d, n, m), format!("{name} {rd}, {rn}, {rm}")));
     }
     for (op, name) in [
         (Two::Udiv, "udiv"),
@@ -110,43 +103,24 @@ fn alu_cases(g: &mut Rng, out: &mut Cases) {
         umaddl(d, n, m, a),
         format!("umaddl x{}, w{}, w{}, x{}", d.0, n.0, m.0, a.0),
     ));
-    out.push((
-        umulh(d, n, m),
-        format!("umulh x{}, x{}, x{}", d.0, n.0, m.0),
-    ));
+    out.push((umulh(d, n, m), format!("umulh x{}, x{}, x{}", d.0, n.0, m.0)));
     let s = g.below(w.bits() as u64) as u32;
     out.push((lsl_imm(w, d, n, s), format!("lsl {rd}, {rn}, #{s}")));
     out.push((lsr_imm(w, d, n, s), format!("lsr {rd}, {rn}, #{s}")));
     out.push((asr_imm(w, d, n, s), format!("asr {rd}, {rn}, #{s}")));
-    out.push((
-        extr(d, n, m, s),
-        format!("extr x{}, x{}, x{}, #{s}", d.0, n.0, m.0),
-    ));
+    out.push((extr(d, n, m, s), format!("extr x{}, x{}, x{}, #{s}", d.0, n.0, m.0)));
     out.push((rev(w, d, n), format!("rev {rd}, {rn}")));
     out.push((rev16(d, n), format!("rev16 w{}, w{}", d.0, n.0)));
     for bits in [8, 16] {
         let c = if bits == 8 { "b" } else { "h" };
-        out.push((
-            zero_extend(d, n, bits),
-            format!("uxt{c} w{}, w{}", d.0, n.0),
-        ));
+        out.push((zero_extend(d, n, bits), format!("uxt{c} w{}, w{}", d.0, n.0)));
         out.push((sign_extend(w, d, n, bits), format!("sxt{c} {rd}, w{}", n.0)));
     }
-    out.push((
-        sign_extend(Width::X, d, n, 32),
-        format!("sxtw x{}, w{}", d.0, n.0),
-    ));
+    out.push((sign_extend(Width::X, d, n, 32), format!("sxtw x{}, w{}", d.0, n.0)));
     let shift = g.below(w.bits() as u64 / 16) as u32 * 16;
     let v = g.below(1 << 16) as u16;
-    for (op, name) in [
-        (Wide::Movn, "movn"),
-        (Wide::Movz, "movz"),
-        (Wide::Movk, "movk"),
-    ] {
-        out.push((
-            wide(op, w, d, v, shift),
-            format!("{name} {rd}, #{v}, lsl #{shift}"),
-        ));
+    for (op, name) in [(Wide::Movn, "movn"), (Wide::Movz, "movz"), (Wide::Movk, "movk")] {
+        out.push((wide(op, w, d, v, shift), format!("{name} {rd}, #{v}, lsl #{shift}")));
     }
 }
 
@@ -170,10 +144,7 @@ fn flow_cases(g: &mut Rng, out: &mut Cases) {
     for (cond, name) in CONDS {
         let nzcv = g.below(16) as u32;
         let imm = g.below(32) as u32;
-        out.push((
-            csel(w, d, n, m, cond),
-            format!("csel {rd}, {rn}, {rm}, {name}"),
-        ));
+        out.push((csel(w, d, n, m, cond), format!("csel {rd}, {rn}, {rm}, {name}")));
         out.push((
             ccmp_imm(w, n, imm, nzcv, cond),
             format!("ccmp {rn}, #{imm}, #{nzcv}, {name}"),
@@ -189,10 +160,7 @@ fn flow_cases(g: &mut Rng, out: &mut Cases) {
     let bit = g.below(64) as u32;
     let bw = if bit < 32 { Width::W } else { Width::X };
     for (nonzero, n) in [(false, "z"), (true, "nz")] {
-        out.push((
-            cbz(nonzero, w, d, words),
-            format!("cb{n} {rd}, .+({})", words * 4),
-        ));
+        out.push((cbz(nonzero, w, d, words), format!("cb{n} {rd}, .+({})", words * 4)));
         out.push((
             tbz(nonzero, bit, d, words),
             format!("tb{n} {}, #{bit}, .+({})", r(bw, d), words * 4),
@@ -217,11 +185,7 @@ fn flow_cases(g: &mut Rng, out: &mut Cases) {
 fn mem_cases(g: &mut Rng, out: &mut Cases) {
     let (w, d, n, m) = (g.width(), g.reg(), g.reg(), g.reg());
     for (size, suffix) in [(Size::B, "b"), (Size::H, "h"), (Size::W, ""), (Size::X, "")] {
-        let rt = if size == Size::X {
-            x(d)
-        } else {
-            format!("w{}", d.0)
-        };
+        let rt = if size == Size::X { x(d) } else { format!("w{}", d.0) };
         let scaled = g.below(4096) as i32 * size.bytes() as i32;
         let unscaled = -(g.below(256) as i32) - 1;
         out.push((
@@ -260,24 +224,12 @@ fn mem_cases(g: &mut Rng, out: &mut Cases) {
         (PairMode::Pre, format!("[x{}, #{at}]!", base.0)),
         (PairMode::Post, format!("[x{}], #{at}", base.0)),
     ] {
-        out.push((
-            stp(mode, p, q, base, at),
-            format!("stp x{}, x{}, {text}", p.0, q.0),
-        ));
-        out.push((
-            ldp(mode, p, q, base, at),
-            format!("ldp x{}, x{}, {text}", p.0, q.0),
-        ));
+        out.push((stp(mode, p, q, base, at), format!("stp x{}, x{}, {text}", p.0, q.0)));
+        out.push((ldp(mode, p, q, base, at), format!("ldp x{}, x{}, {text}", p.0, q.0)));
     }
     let at = g.below(512) as i32 - 256;
-    out.push((
-        str_pre(p, Reg::SP, at),
-        format!("str x{}, [sp, #{at}]!", p.0),
-    ));
-    out.push((
-        ldr_post(p, Reg::SP, at),
-        format!("ldr x{}, [sp], #{at}", p.0),
-    ));
+    out.push((str_pre(p, Reg::SP, at), format!("str x{}, [sp, #{at}]!", p.0)));
+    out.push((ldr_post(p, Reg::SP, at), format!("ldr x{}, [sp], #{at}", p.0)));
     for (op, name) in [
         (Lse::Add, "ldadd"),
         (Lse::Clr, "ldclr"),
@@ -294,10 +246,7 @@ fn mem_cases(g: &mut Rng, out: &mut Cases) {
             format!("{name} {}, {}, [x{}]", r(w, d), r(w, n), m.0),
         ));
     }
-    out.push((
-        casal(w, d, n, m),
-        format!("casal {}, {}, [x{}]", r(w, d), r(w, n), m.0),
-    ));
+    out.push((casal(w, d, n, m), format!("casal {}, {}, [x{}]", r(w, d), r(w, n), m.0)));
     out.push((ldaxr(w, d, n), format!("ldaxr {}, [x{}]", r(w, d), n.0)));
     out.push((
         stlxr(w, p, q, base),
@@ -372,11 +321,7 @@ fn decode_logical(field: u32) -> Option<u64> {
         return None;
     }
     let ones = (1u64 << (s + 1)) - 1;
-    let mask = if size == 64 {
-        u64::MAX
-    } else {
-        (1 << size) - 1
-    };
+    let mask = if size == 64 { u64::MAX } else { (1 << size) - 1 };
     let element = if r == 0 {
         ones
     } else {
@@ -426,9 +371,7 @@ fn constants_come_back() {
         let (plan, words) = imm::mov(value, Width::X);
         let made = match plan {
             imm::Plan::Logical(f) => decode_logical(f).unwrap(),
-            imm::Plan::Patched(f, shift) => {
-                decode_logical(f).unwrap() & !(0xffff << shift) | value & 0xffff << shift
-            }
+            imm::Plan::Patched(f, shift) => decode_logical(f).unwrap() & !(0xffff << shift) | value & 0xffff << shift,
             imm::Plan::Zero | imm::Plan::Ones => value,
         };
         assert_eq!(made, value);
