@@ -45,7 +45,11 @@ mod tests {
     fn every_verb_shows_an_example() {
         for verb in Cli::command().get_subcommands_mut() {
             let help = verb.render_long_help().to_string();
-            assert!(help.contains("Example"), "`gnomon {} --help` has no example", verb.get_name());
+            assert!(
+                help.contains("Example"),
+                "`gnomon {} --help` has no example",
+                verb.get_name()
+            );
         }
     }
 }

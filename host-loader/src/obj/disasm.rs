@@ -12,7 +12,13 @@ struct Slot {
 
 fn slot(bytes: [u8; 8]) -> Slot {
     let [op, regs, o0, o1, i0, i1, i2, i3] = bytes;
-    Slot { op, dst: regs & 15, src: regs >> 4, off: i16::from_le_bytes([o0, o1]), imm: i32::from_le_bytes([i0, i1, i2, i3]) }
+    Slot {
+        op,
+        dst: regs & 15,
+        src: regs >> 4,
+        off: i16::from_le_bytes([o0, o1]),
+        imm: i32::from_le_bytes([i0, i1, i2, i3]),
+    }
 }
 
 /// What an instruction's operand is called, where relocations or symbols know it.
@@ -23,30 +29,6 @@ pub trait Names {
     fn callee(&self, pc: usize) -> Option<String>;
 }
 
-/// Nothing is known but the bytes.
-pub struct NoNames;
-
-impl Names for NoNames {
-    fn wide(&self, _: usize) -> Option<String> {
-        None
-    }
-    fn callee(&self, _: usize) -> Option<String> {
-        None
-    }
-}
-
-/// The text of every instruction, `index: text`; the second slot of a 64-bit immediate is skipped.
-pub fn lines(slots: &[[u8; 8]]) -> Vec<String> {
-    let mut out = Vec::new();
-    let mut pc = 0;
-    while pc < slots.len() {
-        let (text, width) = insn(slots, pc, &NoNames);
-        out.push(format!("{pc:>6}: {text}"));
-        pc += width;
-    }
-    out
-}
-
 /// The text of the instruction at `pc`, and how many slots it takes (2 for a 64-bit immediate, else 1).
 ///
 /// # Panics
@@ -54,7 +36,9 @@ pub fn lines(slots: &[[u8; 8]]) -> Vec<String> {
 pub fn insn(slots: &[[u8; 8]], pc: usize, names: &dyn Names) -> (String, usize) {
     let s = slot(slots[pc]);
     if s.op == 0x18 {
-        let Some(next) = slots.get(pc + 1) else { return (unknown(s), 1) };
+        let Some(next) = slots.get(pc + 1) else {
+            return (unknown(s), 1);
+        };
         return (wide(s, slot(*next).imm, pc, names), 2);
     }
     let text = match s.op & 7 {
@@ -70,7 +54,10 @@ pub fn insn(slots: &[[u8; 8]], pc: usize, names: &dyn Names) -> (String, usize) 
 }
 
 fn unknown(s: Slot) -> String {
-    format!("<unknown opcode 0x{:02x}, dst r{}, src r{}, offset {}, imm {}>", s.op, s.dst, s.src, s.off, s.imm)
+    format!(
+        "<unknown opcode 0x{:02x}, dst r{}, src r{}, offset {}, imm {}>",
+        s.op, s.dst, s.src, s.off, s.imm
+    )
 }
 
 /// Load of a 64-bit immediate; the source register says what it means (RFC 9669 section 5.4).
@@ -161,7 +148,11 @@ fn atomic(s: Slot, at: &str) -> Option<String> {
 
 fn alu(s: Slot, r: char) -> Option<String> {
     let d = s.dst;
-    let operand = if s.op & 8 != 0 { format!("{r}{}", s.src) } else { s.imm.to_string() };
+    let operand = if s.op & 8 != 0 {
+        format!("{r}{}", s.src)
+    } else {
+        s.imm.to_string()
+    };
     let plain = |sign: &str| Some(format!("{r}{d} {sign}= {operand}"));
     match (s.op >> 4, s.off) {
         (0x0, 0) => plain("+"),
@@ -213,7 +204,11 @@ fn jump(s: Slot, pc: usize, r: char, names: &dyn Names) -> Option<String> {
         0xd => "s<=",
         _ => return None,
     };
-    let operand = if s.op & 8 != 0 { format!("{r}{}", s.src) } else { s.imm.to_string() };
+    let operand = if s.op & 8 != 0 {
+        format!("{r}{}", s.src)
+    } else {
+        s.imm.to_string()
+    };
     Some(format!("if {r}{} {sign} {operand} {}", s.dst, target(i64::from(s.off))))
 }
 
@@ -235,8 +230,23 @@ fn call(s: Slot, pc: usize, names: &dyn Names) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// Nothing is known but the bytes.
+    pub struct NoNames;
+
+    impl Names for NoNames {
+        fn wide(&self, _: usize) -> Option<String> {
+            None
+        }
+        fn callee(&self, _: usize) -> Option<String> {
+            None
+        }
+    }
+
     fn check(hex: &str, expect: &[&str]) {
-        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+        let bytes: Vec<u8> = (0..hex.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
+            .collect();
         let slots: Vec<[u8; 8]> = bytes.chunks_exact(8).map(|c| c.try_into().unwrap()).collect();
         let mut got = Vec::new();
         let mut pc = 0;
@@ -267,8 +277,16 @@ mod tests {
         check("db1af8ff51000000", &["r1 = atomic_fetch_and((u64 *)(r10 - 0x8), r1)"]);
         check("c31afcff00000000", &["lock *(u32 *)(r10 - 0x4) += w1"]);
         check("db1af8fff1000000", &["r0 = cmpxchg_64((r10 - 0x8), r0, r1)"]);
-        check("1801000001000000000000000200000095000000000000 00".replace(' ', "").as_str(), &["r1 = 0x200000001 ll", "exit"]);
-        check("181100000300000000000000000000 00".replace(' ', "").as_str(), &["r1 = map[3] ll"]);
+        check(
+            "1801000001000000000000000200000095000000000000 00"
+                .replace(' ', "")
+                .as_str(),
+            &["r1 = 0x200000001 ll", "exit"],
+        );
+        check(
+            "181100000300000000000000000000 00".replace(' ', "").as_str(),
+            &["r1 = map[3] ll"],
+        );
     }
 
     #[test]
