@@ -1,3 +1,17 @@
+//! What differs from board to board: one const each, read by hypervisor, packer and QEMU's command line alike.
 #![no_std]
 #![forbid(unsafe_code)]
-//! One const per board, timing models per core, QEMU arguments, link memory.
+
+mod board;
+pub mod qemu;
+
+pub use board::{Board, Gic, Region, Transports, Uart};
+pub use qemu::VIRT as QEMU_VIRT;
+
+/// All boards, by the names that manifests use.
+pub const BOARDS: &[&Board] = &[&QEMU_VIRT];
+
+/// The board of this name.
+pub fn by_name(name: &str) -> Option<&'static Board> {
+    BOARDS.iter().copied().find(|board| board.name == name)
+}
