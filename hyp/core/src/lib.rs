@@ -1,3 +1,18 @@
 #![no_std]
 #![forbid(unsafe_code)]
 //! Decides: exit decode, stage 2, vGIC, timers, PSCI, scheduler, IPC, admission, probe life cycle.
+//!
+//! Nothing here touches a register or a physical address: every decision is a value that `hyp-el2` performs, or goes
+//! through a small trait that `hyp-el2` implements (`stage2::TableMem`, `vgic::LrFile`). So every line runs in host tests.
+//!
+//! Invariants of the whole crate:
+//! * nothing a guest can choose reaches an assert, an index out of range or an unbounded loop;
+//! * no heap, no recursion, no formatting;
+//! * the functions named *hot* in their docs are panic-free in the binary, not only by argument.
+
+#[cfg(test)]
+extern crate std;
+
+pub mod addr;
+pub mod sched;
+pub mod stage2;
