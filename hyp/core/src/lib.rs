@@ -16,3 +16,5 @@ extern crate std;
 pub mod addr;
 pub mod sched;
 pub mod stage2;
+#[cfg(test)]
+mod testrng;

@@ -82,7 +82,7 @@ impl Stage2 {
                 Entry::Leaf(..) => return Err(MapError::Overlap(ipa)),
                 Entry::Invalid => {
                     let Some(next) = mem.alloc() else {
-                        undo(mem, &made);
+                        undo(mem, &made, ipa);
                         return Err(MapError::NoTables);
                     };
                     mem.write(table, index, desc::table(next));
@@ -200,11 +200,12 @@ impl Stage2 {
     }
 }
 
-/// Removes the tables that a failed descent has made.
-fn undo<M: TableMem>(mem: &mut M, made: &[Option<(Pa, usize)>]) {
+/// Removes the tables that a failed descent has made. A walk may have cached the entry that led to one, so it is invalidated too.
+fn undo<M: TableMem>(mem: &mut M, made: &[Option<(Pa, usize)>], ipa: Ipa) {
     for (table, index) in made.iter().rev().flatten().copied() {
         if let Entry::Table(empty) = desc::decode(mem.read(table, index), ROOT_LEVEL) {
             mem.write(table, index, 0);
+            mem.invalidate(ipa, ROOT_LEVEL);
             mem.free(empty);
         }
     }
