@@ -14,6 +14,8 @@
 extern crate std;
 
 pub mod addr;
+pub mod pl011;
+pub mod psci;
 pub mod sched;
 pub mod stage2;
 #[cfg(test)]
