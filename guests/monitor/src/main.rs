@@ -1,7 +1,10 @@
 #![no_std]
 #![no_main]
-//! Placeholder until its owner lands it.
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    loop {}
+#![forbid(unsafe_code)]
+//! Placeholder until its own commit.
+
+rt::entry!(main);
+
+fn main() {
+    rt::println!("hello: options {:?}", rt::platform::get().option("test"));
 }
