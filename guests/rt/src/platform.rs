@@ -3,7 +3,6 @@
 use core::cell::UnsafeCell;
 
 use dtoolkit::fdt::Fdt;
-use dtoolkit::standard::NodeStandard;
 use dtoolkit::{Node, Property};
 
 use crate::{console, mmu};
