@@ -1,10 +1,31 @@
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
-//! Placeholder until its own commit.
+//! Two VMs that talk over one channel, as a client and a server of a real system do.
+//!
+//! Boot arguments: `role=client` or `role=server`; `chan=N` the channel end (0). The client takes `count=N` rounds
+//! (0: until its partner is gone), `pause_us=N` between rounds, and `stop` to end the server after the last one; every eighth
+//! round it also notifies. The server echoes, and stamps notifications for `bench` (see `server`).
+
+mod client;
+mod server;
+
+use rt::{gic, hvc, platform};
 
 rt::entry!(main);
 
 fn main() {
-    rt::println!("hello: options {:?}", rt::platform::get().option("test"));
+    let options = platform::get();
+    let channel = options.number("chan").unwrap_or(0);
+    gic::init();
+    match hvc::channel_info(channel) {
+        Ok(info) if info.intid != 0 => gic::enable(info.intid),
+        Ok(_) => {}
+        Err(refused) => rt::exit::fail("pingpong", format_args!("channel {channel}: {:?}", refused.status)),
+    }
+    match options.option("role") {
+        Some("client") => client::run(channel, options),
+        Some("server") => server::run(channel),
+        other => rt::exit::fail("pingpong", format_args!("role={other:?}: client or server")),
+    }
 }

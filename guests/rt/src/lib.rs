@@ -24,6 +24,7 @@ pub mod exit;
 pub mod gic;
 pub mod hvc;
 pub mod irq;
+pub mod measure;
 mod mmu;
 pub mod platform;
 pub mod psci;
