@@ -20,3 +20,4 @@ pub mod sched;
 pub mod stage2;
 #[cfg(test)]
 mod testrng;
+pub mod vgic;

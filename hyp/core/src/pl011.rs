@@ -312,13 +312,18 @@ mod tests {
                     if fits { m.push_back(b) } else { lost = true }
                 }
                 51..=95 => {
-                    let want = m.pop_front().map_or(0, |b| u32::from(b) | if core::mem::take(&mut lost) { DR_OE } else { 0 });
+                    let want = m
+                        .pop_front()
+                        .map_or(0, |b| u32::from(b) | if core::mem::take(&mut lost) { DR_OE } else { 0 });
                     assert_eq!(u.read(DR), want);
                 }
                 _ => {
                     // Wild accesses outside the data path must not disturb it.
                     u.read(rng.below(0x400) as u32 * 4 + 0x18);
-                    u.write(rng.pick(&[0x20, 0x24, 0x28, 0x34, 0x48, 0x50, 0xfe0, 0xffc]), rng.next() as u32);
+                    u.write(
+                        rng.pick(&[0x20, 0x24, 0x28, 0x34, 0x48, 0x50, 0xfe0, 0xffc]),
+                        rng.next() as u32,
+                    );
                 }
             }
             assert_eq!(u.read(FR) & FR_RXFE != 0, m.is_empty());

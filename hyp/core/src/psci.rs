@@ -146,7 +146,13 @@ fn cpu_on(target: u64, entry: u64, context: u64, vcpus: &[Power], ram: &Range<u6
         Some(Power::On) => error::ALREADY_ON,
         Some(Power::OnPending) => error::ON_PENDING,
         Some(Power::Off) if !ram.contains(&entry) || entry & 3 != 0 => error::INVALID_ADDRESS,
-        Some(Power::Off) => return Action::CpuOn { target: index, entry, context },
+        Some(Power::Off) => {
+            return Action::CpuOn {
+                target: index,
+                entry,
+                context,
+            };
+        }
     })
 }
 
@@ -251,8 +257,24 @@ mod tests {
 
     #[test]
     fn cpu_on_checks_target_and_entry() {
-        check(0xc400_0003, [1, 0x4000_0000, 9], Action::CpuOn { target: 1, entry: 0x4000_0000, context: 9 });
-        check(0x8400_0003, [1 | 1 << 32, 0x4000_0000, 9], Action::CpuOn { target: 1, entry: 0x4000_0000, context: 9 });
+        check(
+            0xc400_0003,
+            [1, 0x4000_0000, 9],
+            Action::CpuOn {
+                target: 1,
+                entry: 0x4000_0000,
+                context: 9,
+            },
+        );
+        check(
+            0x8400_0003,
+            [1 | 1 << 32, 0x4000_0000, 9],
+            Action::CpuOn {
+                target: 1,
+                entry: 0x4000_0000,
+                context: 9,
+            },
+        );
         returns(0xc400_0003, [1 | 1 << 32, 0x4000_0000, 9], -2);
         returns(0xc400_0003, [0, 0x4000_0000, 0], -4);
         returns(0xc400_0003, [2, 0x4000_0000, 0], -5);

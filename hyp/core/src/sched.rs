@@ -60,7 +60,9 @@ impl Sched {
 
     /// Adds a slot with its fixed priority, not ready. False if the slot or the priority does not exist or the slot is taken.
     pub fn add(&mut self, slot: usize, priority: u8) -> bool {
-        let Some(p) = self.priority.get_mut(slot) else { return false };
+        let Some(p) = self.priority.get_mut(slot) else {
+            return false;
+        };
         if usize::from(priority) >= PRIORITIES || self.present & bit(slot) != 0 {
             return false;
         }
@@ -72,7 +74,11 @@ impl Sched {
     /// The slot that runs, `None` when idle.
     #[inline]
     pub fn current(&self) -> Option<usize> {
-        if self.current == NONE { None } else { Some(usize::from(self.current)) }
+        if self.current == NONE {
+            None
+        } else {
+            Some(usize::from(self.current))
+        }
     }
 
     /// True if `slot` is ready or runs.
@@ -227,7 +233,10 @@ mod tests {
         for _ in 0..steps(200) {
             let prio: Vec<u8> = (0..SLOTS).map(|_| rng.below(4) as u8 * 9).collect();
             let mut s = with(&prio);
-            let mut m = Model { queues: (0..PRIORITIES).map(|_| VecDeque::new()).collect(), current: None };
+            let mut m = Model {
+                queues: (0..PRIORITIES).map(|_| VecDeque::new()).collect(),
+                current: None,
+            };
             let mut passed = [0usize; SLOTS];
             for _ in 0..300 {
                 let slot = rng.below(SLOTS as u64) as usize;

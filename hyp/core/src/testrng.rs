@@ -5,7 +5,10 @@ pub struct Rng(u64);
 impl Rng {
     /// Seed from `GNOMON_SEED`, else `default`. Printed, so that a failure names it.
     pub fn new(name: &str, default: u64) -> Self {
-        let seed = std::env::var("GNOMON_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(default);
+        let seed = std::env::var("GNOMON_SEED")
+            .ok()
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(default);
         std::println!("{name}: seed {seed}");
         Self(seed)
     }
@@ -34,5 +37,8 @@ impl Rng {
 
 /// Steps of a random test: `ci` in normal runs, `GNOMON_STEPS` if set (the full million of the bench runs).
 pub fn steps(ci: u64) -> u64 {
-    std::env::var("GNOMON_STEPS").ok().and_then(|s| s.parse().ok()).unwrap_or(ci)
+    std::env::var("GNOMON_STEPS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(ci)
 }

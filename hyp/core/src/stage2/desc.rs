@@ -50,11 +50,26 @@ pub struct Prot {
 
 impl Prot {
     /// RAM of a VM.
-    pub const RAM: Self = Self { read: true, write: true, exec: true, mem: MemType::Normal };
+    pub const RAM: Self = Self {
+        read: true,
+        write: true,
+        exec: true,
+        mem: MemType::Normal,
+    };
     /// Memory that a VM only reads.
-    pub const ROM: Self = Self { read: true, write: false, exec: false, mem: MemType::Normal };
+    pub const ROM: Self = Self {
+        read: true,
+        write: false,
+        exec: false,
+        mem: MemType::Normal,
+    };
     /// Registers of a device passed through.
-    pub const DEVICE: Self = Self { read: true, write: true, exec: false, mem: MemType::Device };
+    pub const DEVICE: Self = Self {
+        read: true,
+        write: true,
+        exec: false,
+        mem: MemType::Device,
+    };
 }
 
 /// What an entry is, at its level.
@@ -101,8 +116,17 @@ pub(super) const fn decode(desc: u64, level: u32) -> Entry {
     if level == LEAF_LEVEL && !second {
         return Entry::Invalid;
     }
-    let mem = if (desc >> MEMATTR_SHIFT) & 0xf == MemType::Normal.memattr() { MemType::Normal } else { MemType::Device };
-    let prot = Prot { read: desc & S2AP_READ != 0, write: desc & S2AP_WRITE != 0, exec: desc & XN == 0, mem };
+    let mem = if (desc >> MEMATTR_SHIFT) & 0xf == MemType::Normal.memattr() {
+        MemType::Normal
+    } else {
+        MemType::Device
+    };
+    let prot = Prot {
+        read: desc & S2AP_READ != 0,
+        write: desc & S2AP_WRITE != 0,
+        exec: desc & XN == 0,
+        mem,
+    };
     Entry::Leaf(addr, prot)
 }
 

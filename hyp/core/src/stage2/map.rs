@@ -36,7 +36,9 @@ struct Place {
 impl Stage2 {
     /// An empty IPA space.
     pub fn new<M: TableMem>(mem: &mut M) -> Result<Self, MapError> {
-        Ok(Self { root: mem.alloc().ok_or(MapError::NoTables)? })
+        Ok(Self {
+            root: mem.alloc().ok_or(MapError::NoTables)?,
+        })
     }
 
     /// Physical address of the root table, for VTTBR_EL2.BADDR.
@@ -134,7 +136,11 @@ impl Stage2 {
         match place.entry {
             Entry::Leaf(base, prot) => {
                 let off = ipa.0 & (level_bytes(place.level) - 1);
-                Some(Mapping { pa: Pa(base.0 + off), prot, level: place.level })
+                Some(Mapping {
+                    pa: Pa(base.0 + off),
+                    prot,
+                    level: place.level,
+                })
             }
             _ => None,
         }
@@ -150,7 +156,11 @@ impl Stage2 {
             }
         }
         let entry = desc::decode(mem.read(table, index_at(ipa.0, LEAF_LEVEL)), LEAF_LEVEL);
-        Place { table, level: LEAF_LEVEL, entry }
+        Place {
+            table,
+            level: LEAF_LEVEL,
+            entry,
+        }
     }
 
     /// Splits entries until `at` is the boundary of one.
@@ -160,14 +170,20 @@ impl Stage2 {
         }
         for _ in ROOT_LEVEL..LEAF_LEVEL {
             let place = self.find(mem, Ipa(at));
-            let Entry::Leaf(base, prot) = place.entry else { return Ok(()) };
+            let Entry::Leaf(base, prot) = place.entry else {
+                return Ok(());
+            };
             if at & (level_bytes(place.level) - 1) == 0 {
                 return Ok(());
             }
             let next = mem.alloc().ok_or(MapError::NoTables)?;
             let small = place.level + 1;
             for i in 0..ENTRIES {
-                mem.write(next, i, desc::leaf(Pa(base.0 + i as u64 * level_bytes(small)), small, prot));
+                mem.write(
+                    next,
+                    i,
+                    desc::leaf(Pa(base.0 + i as u64 * level_bytes(small)), small, prot),
+                );
             }
             let index = index_at(at, place.level);
             mem.write(place.table, index, 0);
@@ -185,7 +201,9 @@ impl Stage2 {
             let mut level = ROOT_LEVEL;
             while level < LEAF_LEVEL {
                 let index = index_at(ipa.0, level);
-                let Entry::Table(next) = desc::decode(mem.read(table, index), level) else { break };
+                let Entry::Table(next) = desc::decode(mem.read(table, index), level) else {
+                    break;
+                };
                 parent = (table, index);
                 table = next;
                 level += 1;

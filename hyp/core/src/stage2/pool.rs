@@ -11,7 +11,10 @@ pub struct PoolPages<const N: usize>(pub [[AtomicU64; ENTRIES]; N]);
 
 impl<const N: usize> PoolPages<N> {
     /// All entries invalid.
-    #[allow(clippy::new_without_default, reason = "used in statics, where Default cannot be called")]
+    #[allow(
+        clippy::new_without_default,
+        reason = "used in statics, where Default cannot be called"
+    )]
     pub const fn new() -> Self {
         Self([const { [const { AtomicU64::new(0) }; ENTRIES] }; N])
     }
@@ -33,7 +36,12 @@ impl<'a, F: FnMut(Ipa, u32)> TablePool<'a, F> {
     /// A pool with all pages free. Pages above [`POOL_PAGES_MAX`] are not used. `base` is the physical address of `pages`.
     pub fn new(pages: &'a [[AtomicU64; ENTRIES]], base: Pa, flush: F) -> Self {
         let pages = pages.get(..POOL_PAGES_MAX).unwrap_or(pages);
-        Self { pages, base, used: [0; POOL_WORDS], flush }
+        Self {
+            pages,
+            base,
+            used: [0; POOL_WORDS],
+            flush,
+        }
     }
 
     /// Pages in use.

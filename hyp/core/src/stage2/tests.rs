@@ -21,7 +21,13 @@ struct Mem {
 
 impl Mem {
     fn new(limit: usize) -> Self {
-        Self { tables: HashMap::new(), next: 0x8000_0000, limit, stale: BTreeSet::new(), invalidations: Vec::new() }
+        Self {
+            tables: HashMap::new(),
+            next: 0x8000_0000,
+            limit,
+            stale: BTreeSet::new(),
+            invalidations: Vec::new(),
+        }
     }
 }
 
@@ -46,12 +52,18 @@ impl TableMem for Mem {
     }
 
     fn write(&mut self, table: Pa, index: usize, desc: u64) {
-        let cell = &mut self.tables.get_mut(&table.0).expect("write to a table that is not there")[index];
+        let cell = &mut self
+            .tables
+            .get_mut(&table.0)
+            .expect("write to a table that is not there")[index];
         if *cell & 1 == 1 {
             assert_eq!(desc & 1, 0, "valid to valid: break-before-make is violated");
             self.stale.insert((table.0, index));
         } else if desc & 1 == 1 {
-            assert!(!self.stale.contains(&(table.0, index)), "made valid again before invalidation");
+            assert!(
+                !self.stale.contains(&(table.0, index)),
+                "made valid again before invalidation"
+            );
         }
         *cell = desc;
     }
@@ -90,12 +102,22 @@ fn reference_walk(mem: &Mem, root: u64, ipa: u64) -> Option<(u64, u64, u64, u64,
     let mask = (1u64 << low_bits) - 1;
     let out = desc & 0xffff_ffff_f000;
     assert_eq!(out & mask, 0, "bits below the block size must be RES0");
-    Some((out | (ipa & mask), desc >> 6 & 3, desc >> 53 & 3, desc >> 2 & 15, mask + 1))
+    Some((
+        out | (ipa & mask),
+        desc >> 6 & 3,
+        desc >> 53 & 3,
+        desc >> 2 & 15,
+        mask + 1,
+    ))
 }
 
 fn expect_bits(prot: Prot) -> (u64, u64, u64) {
     let ap = u64::from(prot.read) | u64::from(prot.write) << 1;
-    (ap, if prot.exec { 0 } else { 2 }, if prot.mem == MemType::Normal { 15 } else { 1 })
+    (
+        ap,
+        if prot.exec { 0 } else { 2 },
+        if prot.mem == MemType::Normal { 15 } else { 1 },
+    )
 }
 
 #[track_caller]
@@ -124,14 +146,16 @@ fn largest_entries_are_used() {
     // 4 KiB before a 2 MiB boundary, up to 4 KiB after a 1 GiB one: pages, blocks, a 1 GiB block, a page.
     let start = GIB - MIB2 - 4096;
     let len = 4096 + MIB2 + GIB + 4096;
-    s2.map(&mut mem, Ipa(start), Pa(start + 4 * GIB), len, Prot::RAM).unwrap();
+    s2.map(&mut mem, Ipa(start), Pa(start + 4 * GIB), len, Prot::RAM)
+        .unwrap();
     let level = |ipa| s2.walk(&mem, Ipa(ipa)).unwrap().level;
     assert_eq!(level(start), 3);
     assert_eq!(level(GIB - MIB2), 2);
     assert_eq!(level(GIB), 1);
     assert_eq!(level(2 * GIB), 3);
     // PA not congruent with IPA modulo 1 GiB: the block must shrink.
-    s2.map(&mut mem, Ipa(8 * GIB), Pa(8 * GIB + MIB2), GIB, Prot::RAM).unwrap();
+    s2.map(&mut mem, Ipa(8 * GIB), Pa(8 * GIB + MIB2), GIB, Prot::RAM)
+        .unwrap();
     assert_eq!(s2.walk(&mem, Ipa(8 * GIB)).unwrap().level, 2);
 }
 
@@ -156,7 +180,10 @@ fn refusals_leave_no_trace() {
     s2.map(&mut mem, Ipa(0x2000), Pa(0x9000), 4096, Prot::ROM).unwrap();
     check(&mut s2, &mut mem, 0x1000, 0, 0x3000, MapError::Overlap(Ipa(0x2000)));
     check(&mut s2, &mut mem, 0, 0, MIB2, MapError::Overlap(Ipa(0)));
-    assert_eq!(s2.unmap(&mut mem, Ipa(0x1000), 8192), Err(MapError::NotMapped(Ipa(0x1000))));
+    assert_eq!(
+        s2.unmap(&mut mem, Ipa(0x1000), 8192),
+        Err(MapError::NotMapped(Ipa(0x1000)))
+    );
     s2.unmap(&mut mem, Ipa(0x2000), 4096).unwrap();
     assert_eq!(mem.tables.len(), 1, "only the root is left");
 }
@@ -164,7 +191,17 @@ fn refusals_leave_no_trace() {
 #[test]
 fn random_maps_agree_with_an_independent_walk() {
     let mut rng = Rng::new("stage2", 1);
-    let prots = [Prot::RAM, Prot::ROM, Prot::DEVICE, Prot { read: true, write: false, exec: true, mem: MemType::Normal }];
+    let prots = [
+        Prot::RAM,
+        Prot::ROM,
+        Prot::DEVICE,
+        Prot {
+            read: true,
+            write: false,
+            exec: true,
+            mem: MemType::Normal,
+        },
+    ];
     for _ in 0..steps(60) {
         let mut mem = Mem::new(2 + rng.below(12) as usize);
         let mut s2 = Stage2::new(&mut mem).unwrap();
@@ -175,7 +212,11 @@ fn random_maps_agree_with_an_independent_walk() {
             let ipa = GIB - 2 * MIB2 + rng.below(4 * MIB2 / unit) * unit;
             let len = rng.below(if unit == MIB2 { 3 } else { 700 }) * unit;
             if rng.chance(60) {
-                let pa = if rng.chance(70) { ipa + GIB } else { rng.below(1 << 20) * 4096 };
+                let pa = if rng.chance(70) {
+                    ipa + GIB
+                } else {
+                    rng.below(1 << 20) * 4096
+                };
                 let prot = rng.pick(&prots);
                 let free = (ipa..ipa + len).step_by(4096).all(|p| !model.contains_key(&p));
                 match s2.map(&mut mem, Ipa(ipa), Pa(pa), len, prot) {

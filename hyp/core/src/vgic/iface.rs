@@ -1,0 +1,538 @@
+//! Which interrupts of a vCPU are in which list register, which wait for one, which had to leave theirs.
+
+use super::levels::{GROUP_LEVELS, Levels};
+use super::lr::{Lr, LrFile, hcr};
+use super::{INTIDS, LRS_MAX, View, WORDS, split};
+use crate::vgic::word::Word;
+
+/// Most placements of one refill: every list register once as free or parked, once by displacing a lower priority.
+const REFILL_MAX: usize = 2 * LRS_MAX;
+/// EOIcount is five bits.
+const EOI_COUNT_MAX: u32 = 31;
+
+#[derive(Clone, Debug)]
+pub(super) struct Iface {
+    /// Interrupts that `lr_of` is valid for. The list register may have become empty since.
+    booked: [u32; WORDS],
+    lr_of: [u8; INTIDS],
+    id_of: [u16; LRS_MAX],
+    /// List registers with an entry in `id_of`.
+    used: u32,
+    /// Levels whose group GICD_CTLR enables.
+    groups: u64,
+    /// Deliverable interrupts without a list register.
+    ready: Levels,
+    /// Active interrupts without a list register.
+    parked: Levels,
+    /// Managed bits of ICH_HCR_EL2 as last written.
+    control: u32,
+    /// See [`Self::take_stray`].
+    stray: [u32; WORDS],
+}
+
+impl Iface {
+    pub const fn new() -> Self {
+        Self {
+            booked: [0; WORDS],
+            lr_of: [0; INTIDS],
+            id_of: [0; LRS_MAX],
+            used: 0,
+            groups: 0,
+            ready: Levels::new(),
+            parked: Levels::new(),
+            control: 0,
+            stray: [0; WORDS],
+        }
+    }
+
+    #[inline]
+    pub const fn used(&self) -> u32 {
+        self.used
+    }
+
+    #[inline]
+    fn is_booked(&self, intid: u32) -> bool {
+        let (w, bit) = split(intid);
+        self.booked.get(w).is_some_and(|b| b & bit != 0)
+    }
+
+    /// The list register that holds `intid` now; `empty` is ICH_ELRSR_EL2.
+    #[inline]
+    pub fn live(&self, intid: u32, empty: u32) -> Option<usize> {
+        if !self.is_booked(intid) {
+            return None;
+        }
+        let n = usize::from(*self.lr_of.get(intid as usize)?) % LRS_MAX;
+        (empty >> n & 1 == 0).then_some(n)
+    }
+
+    /// Levels of `ready` that could be delivered.
+    #[inline]
+    const fn waiting(&self) -> u64 {
+        self.ready.occupied() & self.groups
+    }
+
+    /// An edge. *Hot.* Usual case: nothing waits and a list register is free, or the one used last for this interrupt is.
+    #[inline]
+    pub fn raise<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
+        let (w, bit) = split(intid);
+        if w >= WORDS {
+            return;
+        }
+        let word = view.word(w);
+        let open = word.enabled & !word.active & bit != 0 && self.groups >> (word.level(intid) % 64) & 1 != 0;
+        if open && self.waiting() == 0 {
+            let empty = lrs.empty() & lrs.usable();
+            if !self.is_booked(intid) {
+                if empty != 0 {
+                    word.latch |= bit;
+                    return self.place(word, intid, empty.trailing_zeros() as usize, lrs);
+                }
+            } else if let Some(n) = self.lr_of.get(intid as usize).map(|n| usize::from(*n) % LRS_MAX)
+                && empty >> n & 1 != 0
+            {
+                word.moved |= bit;
+                return lrs.write(n, entry(word, intid));
+            }
+        }
+        self.raise_slow(view, intid, lrs);
+    }
+
+    #[cold]
+    fn raise_slow<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
+        let (w, bit) = split(intid);
+        let word = view.word(w);
+        word.latch |= bit;
+        if word.deliverable() & bit != 0 {
+            self.offer(view, intid, lrs);
+        }
+    }
+
+    /// `intid` is deliverable: into its list register if it has one, into a free one, or into the ready set.
+    pub fn offer<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
+        let (w, bit) = split(intid);
+        let empty = lrs.empty() & lrs.usable();
+        let word = view.word(w);
+        let level = word.level(intid);
+        if let Some(n) = self.live(intid, empty) {
+            // Active in its register: an edge makes it pending and active; a level is looked at again when it ends.
+            let lr = lrs.read(n);
+            if word.latch & bit == 0 || lr.is_hw() {
+                return;
+            }
+            if lr.level() == level && self.groups >> (level % 64) & 1 != 0 {
+                word.latch &= !bit;
+                word.moved |= bit;
+                lrs.write(n, lr.with_pending());
+            } else {
+                lrs.write(n, lr.with_eoi());
+            }
+            return;
+        }
+        if self.waiting() == 0 && self.groups >> (level % 64) & 1 != 0 && empty != 0 {
+            return self.place(word, intid, empty.trailing_zeros() as usize, lrs);
+        }
+        self.ready.insert(level, intid);
+        self.refill(view, lrs);
+    }
+
+    /// Puts `intid` into the empty list register `n`.
+    #[inline]
+    fn place<L: LrFile>(&mut self, word: &mut Word, intid: u32, n: usize, lrs: &mut L) {
+        let n = n % LRS_MAX;
+        if self.used >> n & 1 != 0 {
+            self.unbook(u32::from(self.id_of[n]), n);
+        }
+        let (w, bit) = split(intid);
+        word.moved = (word.moved & !bit) | (word.latch & bit);
+        word.latch &= !bit;
+        if let (Some(booked), Some(lr_of)) = (self.booked.get_mut(w), self.lr_of.get_mut(intid as usize)) {
+            *booked |= bit;
+            *lr_of = n as u8;
+            self.id_of[n] = intid as u16;
+            self.used |= 1 << n;
+        }
+        lrs.write(n, entry(word, intid));
+    }
+
+    /// Forgets that list register `n` holds `intid`, unless the interrupt has moved to another one.
+    #[inline]
+    fn unbook(&mut self, intid: u32, n: usize) {
+        let (w, bit) = split(intid);
+        if self.lr_of.get(intid as usize).is_some_and(|l| usize::from(*l) == n)
+            && let Some(booked) = self.booked.get_mut(w)
+        {
+            *booked &= !bit;
+        }
+        self.used &= !(1 << n);
+    }
+
+    /// Empties list register `n`, which holds `intid`.
+    fn evict<L: LrFile>(&mut self, intid: u32, n: usize, lrs: &mut L) {
+        lrs.write(n, Lr(0));
+        self.unbook(intid, n);
+    }
+
+    /// Takes the pending state of list register `n` back into its word; an active state stays, and tells when it ends.
+    fn recall<L: LrFile>(&mut self, word: &mut Word, n: usize, lrs: &mut L) {
+        let lr = lrs.read(n);
+        let (_, bit) = split(lr.intid());
+        // A level that is still high needs no latch; a linked interrupt's line is the hardware's, so its latch is all there is.
+        if word.moved & bit != 0 || (word.line & !word.edge) & bit == 0 {
+            word.latch |= bit;
+        }
+        word.moved &= !bit;
+        if lr.is_active() {
+            lrs.write(n, lr.without_pending().with_eoi());
+        } else {
+            self.evict(lr.intid(), n, lrs);
+        }
+    }
+
+    /// Moves from `ready` to list registers, best first, displacing lower priorities; sets the maintenance interrupts.
+    pub fn refill<L: LrFile>(&mut self, view: &mut View<'_>, lrs: &mut L) {
+        for _ in 0..REFILL_MAX {
+            let Some((level, intid)) = self.ready.first(self.groups) else {
+                break;
+            };
+            let empty = lrs.empty() & lrs.usable();
+            let n = if empty != 0 {
+                empty.trailing_zeros() as usize
+            } else {
+                match self.make_room(view, level, lrs) {
+                    Some(n) => n,
+                    None => break,
+                }
+            };
+            self.ready.remove(level, intid);
+            self.place(view.word(split(intid).0), intid, n, lrs);
+        }
+        self.update_control(lrs);
+    }
+
+    /// Frees a list register for an interrupt of `level`: the lowest pending one below it; or, if none is pending at all, the lowest active one,
+    /// because a guest that masks by running priority must still see what outranks it.
+    fn make_room<L: LrFile>(&mut self, view: &mut View<'_>, level: usize, lrs: &mut L) -> Option<usize> {
+        let mut pending: Option<(usize, usize)> = None;
+        let mut active: Option<(usize, usize)> = None;
+        for n in 0..LRS_MAX {
+            if lrs.usable() >> n & 1 == 0 {
+                continue;
+            }
+            let lr = lrs.read(n);
+            if lr.is_finished() {
+                // Its maintenance interrupt is due and will free it.
+                continue;
+            }
+            let slot = if lr.is_active() { &mut active } else { &mut pending };
+            if slot.is_none_or(|(l, _)| lr.level() > l) {
+                *slot = Some((lr.level(), n));
+            }
+        }
+        if let Some((lowest, n)) = pending {
+            if lowest <= level {
+                return None;
+            }
+            let intid = lrs.read(n).intid();
+            let word = view.word(split(intid).0);
+            self.recall(word, n, lrs);
+            self.ready.insert(lowest, intid);
+            return Some(n);
+        }
+        let (_, n) = active?;
+        self.park(view, n, lrs);
+        Some(n)
+    }
+
+    /// Moves the active interrupt of list register `n` to the parked set. If it is pending too, that waits in its latch.
+    fn park<L: LrFile>(&mut self, view: &mut View<'_>, n: usize, lrs: &mut L) {
+        let lr = lrs.read(n);
+        let (w, bit) = split(lr.intid());
+        let word = view.word(w);
+        word.active |= bit;
+        if lr.is_pending() {
+            word.latch |= bit;
+        }
+        self.parked.insert(word.level(lr.intid()), lr.intid());
+        self.evict(lr.intid(), n, lrs);
+    }
+
+    fn update_control<L: LrFile>(&mut self, lrs: &mut L) {
+        let mut bits = 0;
+        if self.waiting() != 0 {
+            bits |= hcr::NPIE;
+        }
+        if self.parked.occupied() != 0 {
+            bits |= hcr::LRENPIE | hcr::TDIR;
+        }
+        if bits != self.control {
+            if bits & !self.control & hcr::LRENPIE != 0 {
+                // What was counted while nothing was parked concerned no interrupt of ours.
+                lrs.take_eoi_count();
+            }
+            self.control = bits;
+            lrs.control(bits);
+        }
+    }
+
+    /// See [`super::Vgic::maintain`].
+    pub fn maintain<L: LrFile>(&mut self, view: &mut View<'_>, lrs: &mut L) {
+        for n in 0..LRS_MAX {
+            if self.used >> n & 1 == 0 {
+                continue;
+            }
+            let lr = lrs.read(n);
+            if lr.is_finished() {
+                self.evict(lr.intid(), n, lrs);
+                self.requeue(view, lr.intid());
+            }
+        }
+        let count = lrs.take_eoi_count();
+        for _ in 0..count.min(EOI_COUNT_MAX) {
+            // The guest ends its interrupts innermost first: the one of highest priority.
+            let Some((_, intid)) = self.parked.first(u64::MAX) else {
+                break;
+            };
+            self.unpark(view, intid, lrs);
+        }
+        self.refill(view, lrs);
+    }
+
+    /// Ends a parked interrupt. The caller refills.
+    fn unpark<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
+        let (w, bit) = split(intid);
+        let word = view.word(w);
+        if !self.parked.remove(word.level(intid), intid) {
+            return;
+        }
+        word.active &= !bit;
+        if word.hw & bit != 0 {
+            lrs.deactivate(intid);
+        }
+        self.requeue(view, intid);
+    }
+
+    fn requeue(&mut self, view: &mut View<'_>, intid: u32) {
+        let (w, bit) = split(intid);
+        let word = view.word(w);
+        if word.deliverable() & bit == 0 {
+            return;
+        }
+        let level = word.level(intid);
+        if view.is_mine(intid) {
+            self.ready.insert(level, intid);
+        } else if let Some(stray) = self.stray.get_mut(w) {
+            *stray |= bit;
+        }
+    }
+
+    /// Deliverable interrupts of word `index` that ended here but are routed to another vCPU: the caller offers them.
+    pub fn take_stray(&mut self, index: usize) -> u32 {
+        self.stray.get_mut(index).map_or(0, core::mem::take)
+    }
+
+    /// List register `n` holds an active interrupt that is pending again elsewhere: its end must be told.
+    pub fn watch<L: LrFile>(&mut self, n: usize, lrs: &mut L) {
+        let lr = lrs.read(n);
+        if !lr.is_finished() {
+            lrs.write(n, lr.with_eoi());
+        }
+    }
+
+    /// `intid` is no longer deliverable here (disabled, or routed elsewhere): its pending state goes back to its word.
+    pub fn withdraw<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
+        let word = view.word(split(intid).0);
+        self.ready.remove(word.level(intid), intid);
+        if let Some(n) = self.live(intid, lrs.empty())
+            && lrs.read(n).is_pending()
+        {
+            self.recall(word, n, lrs);
+        }
+    }
+
+    /// ICPENDR: the latched pending state goes away wherever it is; a level that is high stays pending, and the caller offers it.
+    pub fn clear_pending<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
+        let (_, bit) = split(intid);
+        self.withdraw(view, intid, lrs);
+        let word = view.word(split(intid).0);
+        if word.latch & bit != 0 {
+            word.latch &= !bit;
+            if word.hw & bit != 0 && word.active & bit == 0 {
+                lrs.deactivate(intid);
+            }
+        }
+    }
+
+    /// ISACTIVER for an interrupt that is routed here.
+    pub fn set_active<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
+        let (w, bit) = split(intid);
+        let word = view.word(w);
+        if let Some(n) = self.live(intid, lrs.empty()) {
+            let lr = lrs.read(n);
+            if !lr.is_finished() {
+                // Pending and active is not a state of a linked list register (IHI 0069H 12.4.6).
+                let lr = if lr.is_hw() { lr.without_pending() } else { lr };
+                lrs.write(n, lr.with_active());
+                return;
+            }
+            self.evict(intid, n, lrs);
+        }
+        let level = word.level(intid);
+        self.ready.remove(level, intid);
+        word.active |= bit;
+        self.parked.insert(level, intid);
+    }
+
+    /// ICACTIVER or ICC_DIR_EL1 of an interrupt that may be active here.
+    pub fn clear_active<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
+        if let Some(n) = self.live(intid, lrs.empty()) {
+            let lr = lrs.read(n);
+            if lr.is_active() && !lr.is_pending() {
+                if lr.is_hw() {
+                    lrs.deactivate(intid);
+                }
+                self.evict(intid, n, lrs);
+                self.requeue(view, intid);
+            } else if lr.is_active() {
+                lrs.write(n, lr.without_active());
+            }
+            return;
+        }
+        self.unpark(view, intid, lrs);
+    }
+
+    /// The input line of a level-triggered interrupt has changed. The caller offers it if it went high.
+    pub fn line_changed<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, high: bool, lrs: &mut L) {
+        let (w, bit) = split(intid);
+        let word = view.word(w);
+        let Some(n) = self.live(intid, lrs.empty()) else {
+            if !high && word.pending() & bit == 0 {
+                self.ready.remove(word.level(intid), intid);
+                self.update_control(lrs);
+            }
+            return;
+        };
+        let lr = lrs.read(n);
+        if high {
+            if !lr.is_finished() {
+                lrs.write(n, lr.with_eoi());
+            }
+        } else if lr.is_pending() && word.moved & bit == 0 {
+            if lr.is_active() {
+                lrs.write(n, lr.without_pending());
+            } else {
+                self.evict(intid, n, lrs);
+            }
+        }
+    }
+
+    /// Group or priority of `intid` has changed; it had level `old`.
+    pub fn rerank<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, old: usize, lrs: &mut L) {
+        let (w, bit) = split(intid);
+        let word = view.word(w);
+        let was_ready = self.ready.remove(old, intid);
+        let was_parked = self.parked.remove(old, intid);
+        let new = word.level(intid);
+        if was_ready {
+            self.ready.insert(new, intid);
+        }
+        if was_parked {
+            self.parked.insert(new, intid);
+        }
+        let Some(n) = self.live(intid, lrs.empty()) else { return };
+        let lr = lrs.read(n);
+        if !lr.is_pending() {
+            return;
+        }
+        if lr.is_active() {
+            // The active half keeps the rank it was taken with; the pending half waits for its end.
+            return self.recall(word, n, lrs);
+        }
+        if self.groups >> (new % 64) & 1 != 0 {
+            lrs.write(n, lr.with_rank(word.priority(intid), word.group & bit != 0));
+        } else {
+            self.recall(word, n, lrs);
+            self.ready.insert(new, intid);
+        }
+    }
+
+    /// GICD_CTLR has changed the enabled groups.
+    pub fn set_groups<L: LrFile>(&mut self, view: &mut View<'_>, groups: u32, lrs: &mut L) {
+        let mut mask = 0;
+        for (g, levels) in GROUP_LEVELS.iter().enumerate() {
+            if groups >> g & 1 != 0 {
+                mask |= levels;
+            }
+        }
+        self.groups = mask;
+        for n in 0..LRS_MAX {
+            if self.used >> n & 1 == 0 || lrs.empty() >> n & 1 != 0 {
+                continue;
+            }
+            let lr = lrs.read(n);
+            if lr.is_pending() && mask >> (lr.level() % 64) & 1 == 0 {
+                let word = view.word(split(lr.intid()).0);
+                self.recall(word, n, lrs);
+                if !lr.is_active() {
+                    self.requeue(view, lr.intid());
+                }
+            }
+        }
+        self.refill(view, lrs);
+    }
+
+    /// Pending (`active` false) or active bits of word `index` that list registers hold.
+    pub fn state<L: LrFile>(&self, index: usize, active: bool, lrs: &L) -> u32 {
+        let mut bits = 0;
+        let held = self.used & !lrs.empty();
+        for n in 0..LRS_MAX {
+            if held >> n & 1 == 0 {
+                continue;
+            }
+            let lr = lrs.read(n);
+            let (w, bit) = split(lr.intid());
+            if w == index && if active { lr.is_active() } else { lr.is_pending() } {
+                bits |= bit;
+            }
+        }
+        bits
+    }
+
+    /// See [`super::Vgic::wants_cpu`]. VMCR: VENG0 bit 0, VENG1 bit 1, VPMR [31:24].
+    pub fn signals<L: LrFile>(&self, lrs: &L, vmcr: u64) -> bool {
+        let mask = (vmcr >> 24) as u8;
+        let on = |group1: bool| vmcr >> u32::from(group1) & 1 != 0;
+        let held = self.used & !lrs.empty();
+        for n in 0..LRS_MAX {
+            if held >> n & 1 != 0 {
+                let lr = lrs.read(n);
+                if lr.is_pending() && on(lr.is_group1()) && lr.priority() < mask {
+                    return true;
+                }
+            }
+        }
+        let mut levels = 0;
+        for (g, bits) in GROUP_LEVELS.iter().enumerate() {
+            if on(g == 1) {
+                levels |= bits;
+            }
+        }
+        self.ready
+            .first(self.groups & levels)
+            .is_some_and(|(level, _)| ((level >> 1) << 3) < usize::from(mask))
+    }
+}
+
+/// List-register value for `intid`, pending. A level that is high asks for a maintenance interrupt at its end, to be looked at again.
+#[inline]
+fn entry(word: &Word, intid: u32) -> Lr {
+    let (_, bit) = split(intid);
+    let again = word.line & !word.edge & bit != 0;
+    Lr::pending(
+        intid,
+        word.priority(intid),
+        word.group & bit != 0,
+        word.hw & bit != 0,
+        again,
+    )
+}

@@ -1,0 +1,59 @@
+//! SGIs by system register: ICC_SGI1R_EL1, ICC_ASGI1R_EL1, ICC_SGI0R_EL1 (IHI 0069H 12.2.16).
+
+use super::lr::LrFile;
+use super::{Kick, Vgic};
+
+/// Which register was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SgiKind {
+    /// ICC_SGI0R_EL1: SGIs that the target has in group 0.
+    Group0,
+    /// ICC_SGI1R_EL1: SGIs that the target has in group 1.
+    Group1,
+    /// ICC_ASGI1R_EL1: group 1 of the other security state, which does not exist.
+    Other,
+}
+
+const INTID_SHIFT: u32 = 24;
+/// IRM: all but the sender.
+const IRM: u64 = 1 << 40;
+/// Aff1 [23:16], Aff2 [39:32], RS [47:44], Aff3 [55:48]: vCPUs have 0 in all of them.
+const ELSEWHERE: u64 = 0xff << 16 | 0xff << 32 | 0xf << 44 | 0xff << 48;
+
+impl<const N: usize> Vgic<N> {
+    /// Trapped write of `value` by vCPU `cur`. *Hot* for an SGI to itself. Targets that do not exist, and SGIs of the other group, are dropped.
+    #[inline]
+    pub fn send_sgi<L: LrFile>(&mut self, kind: SgiKind, value: u64, cur: usize, live: &mut L) -> Kick {
+        let intid = (value >> INTID_SHIFT) as u32 & 0xf;
+        let list = if value & IRM != 0 {
+            !(1 << (cur % 32))
+        } else if value & ELSEWHERE != 0 {
+            0
+        } else {
+            value as u32 & 0xffff
+        };
+        let mut kick = Kick(0);
+        for cpu in 0..N {
+            if list >> (cpu % 32) & 1 != 0 && cpu < self.vcpus as usize {
+                kick |= self.send_one(kind, intid, cpu, cur, live);
+            }
+        }
+        kick
+    }
+
+    #[inline]
+    fn send_one<L: LrFile>(&mut self, kind: SgiKind, intid: u32, cpu: usize, cur: usize, live: &mut L) -> Kick {
+        let Some(c) = self.cpus.get(cpu) else { return Kick(0) };
+        let group1 = c.word.group >> intid & 1 != 0;
+        let match_group = match kind {
+            SgiKind::Group0 => !group1,
+            SgiKind::Group1 => group1,
+            SgiKind::Other => false,
+        };
+        if match_group {
+            self.raise(cpu, intid, cur, live)
+        } else {
+            Kick(0)
+        }
+    }
+}
