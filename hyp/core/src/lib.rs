@@ -14,6 +14,7 @@
 extern crate std;
 
 pub mod addr;
+pub mod ipc;
 pub mod pl011;
 pub mod psci;
 pub mod sched;
@@ -21,3 +22,4 @@ pub mod stage2;
 #[cfg(test)]
 mod testrng;
 pub mod vgic;
+pub mod vtimer;
