@@ -82,11 +82,14 @@ pub fn spare_ram() -> (usize, usize) {
 
 const MAGIC: u32 = 0xd00d_feed;
 
+/// Start of RAM of the `virt` machine.
+const VIRT_RAM: usize = 0x4000_0000;
+
 /// QEMU leaves x0 alone for an ELF and puts its tree at the start of RAM.
 fn find(dtb: usize) -> Option<usize> {
     let ram = mmu::image().0 - 0x20_0000;
-    [dtb, ram].into_iter().find(|&address| {
-        // SAFETY: a mapped, aligned word, read as plain bytes; both places are RAM.
+    [dtb, ram, VIRT_RAM].into_iter().find(|&address| {
+        // SAFETY: a mapped, aligned word, read as plain bytes. Below a hypervisor x0 is right and the rest not tried.
         address != 0 && address % 4 == 0 && u32::from_be(unsafe { (address as *const u32).read_volatile() }) == MAGIC
     })
 }
