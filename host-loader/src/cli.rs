@@ -21,12 +21,16 @@ pub struct Cli {
 #[expect(missing_docs)]
 pub enum Verb {
     Disasm(cmd::disasm::Args),
+    Pack(cmd::pack::Args),
+    Run(cmd::run::Args),
 }
 
 /// Runs the verb that was parsed.
 pub fn run(cli: Cli) -> miette::Result<Status> {
     match cli.verb {
         Verb::Disasm(args) => cmd::disasm::run(args),
+        Verb::Pack(args) => cmd::pack::run(args),
+        Verb::Run(args) => cmd::run::run(args),
     }
 }
 

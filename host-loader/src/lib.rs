@@ -6,7 +6,13 @@
 
 pub mod cli;
 pub mod cmd;
+pub mod console;
+pub mod dist;
+pub mod fdt;
+pub mod manifest;
 pub mod obj;
+pub mod pack;
+pub mod run;
 
 /// How a verb ended, short of an error: the exit status of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

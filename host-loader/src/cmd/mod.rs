@@ -1,3 +1,5 @@
 //! One verb a file: `Args` (clap; its doc comment is the manual page) and `run(Args) -> miette::Result<Status>`.
 
 pub mod disasm;
+pub mod pack;
+pub mod run;
