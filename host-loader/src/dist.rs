@@ -20,16 +20,21 @@ impl Dist {
     /// There is no hypervisor in any of them.
     pub fn find() -> miette::Result<Dist> {
         let named = std::env::var_os("GNOMON_DIST").map(PathBuf::from);
-        let own = std::env::current_exe().ok().and_then(|program| program.parent().map(Path::to_path_buf));
+        let own = std::env::current_exe()
+            .ok()
+            .and_then(|program| program.parent().map(Path::to_path_buf));
         let here = std::env::current_dir().unwrap_or_default();
         let above = here.ancestors().map(|folder| folder.join("target/gnomon"));
         let mut candidates = named.into_iter().chain(own).chain(above);
-        candidates.find(|folder| folder.join(HYPERVISOR).is_file()).map(|folder| Dist { folder }).ok_or_else(|| {
-            miette!(
-                help = "run `cargo xtask build`, or set GNOMON_DIST to the folder it filled",
-                "the hypervisor is not built"
-            )
-        })
+        candidates
+            .find(|folder| folder.join(HYPERVISOR).is_file())
+            .map(|folder| Dist { folder })
+            .ok_or_else(|| {
+                miette!(
+                    help = "run `cargo xtask build`, or set GNOMON_DIST to the folder it filled",
+                    "the hypervisor is not built"
+                )
+            })
     }
 
     /// A dist folder that is known.
@@ -45,7 +50,11 @@ impl Dist {
     /// A built-in guest's ELF file.
     pub fn guest(&self, name: &str) -> PathBuf {
         let prefixed = self.folder.join(format!("guest-{name}"));
-        if prefixed.is_file() { prefixed } else { self.folder.join(name) }
+        if prefixed.is_file() {
+            prefixed
+        } else {
+            self.folder.join(name)
+        }
     }
 
     /// Names of the built-in guests.

@@ -85,7 +85,11 @@ fn timer(fdt: &mut FdtWriter, board: &Board) -> Result<(), Error> {
     let node = fdt.begin_node("timer")?;
     fdt.property_string("compatible", "arm,armv8-timer")?;
     fdt.property_null("always-on")?;
-    let cells: Vec<u32> = board.timer_intids.iter().flat_map(|intid| [PPI, intid - PPI_BASE, LEVEL]).collect();
+    let cells: Vec<u32> = board
+        .timer_intids
+        .iter()
+        .flat_map(|intid| [PPI, intid - PPI_BASE, LEVEL])
+        .collect();
     fdt.property_array_u32("interrupts", &cells)?;
     fdt.end_node(node)
 }
@@ -101,7 +105,12 @@ fn gic(fdt: &mut FdtWriter, board: &Board, vcpus: u32) -> Result<(), Error> {
     let redistributors = gic.redistributor_stride * u64::from(vcpus);
     fdt.property_array_u64(
         "reg",
-        &[gic.distributor.base, gic.distributor.size, gic.redistributors.base, redistributors],
+        &[
+            gic.distributor.base,
+            gic.distributor.size,
+            gic.redistributors.base,
+            redistributors,
+        ],
     )?;
     fdt.end_node(node)
 }

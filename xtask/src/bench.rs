@@ -255,10 +255,7 @@ mod tests {
         let full = r#"bench | @row {"name":"x.y","value":12.5,"unit":"insns","goal":10,"better":"higher"}"#;
         assert_eq!(read(full), Some(row("x.y", Some(10.0), Better::Higher)));
         let known = r#"@row {"name":"exits.psci_version","value":12.5,"unit":"insns"}"#;
-        assert_eq!(
-            read(known),
-            Some(row("exits.psci_version", Some(75.0), Better::Lower))
-        );
+        assert_eq!(read(known), Some(row("exits.psci_version", Some(75.0), Better::Lower)));
         assert_eq!(read("booted"), None);
         assert!(parse("@row {\"name\":\"x\"}").is_err());
     }

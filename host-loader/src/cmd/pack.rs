@@ -33,7 +33,9 @@ pub struct Args {
 pub fn run(args: Args) -> miette::Result<Status> {
     let (_, packed) = pack::pack_file(&args.manifest)?;
     let output = args.output.unwrap_or_else(|| pack::default_output(&args.manifest));
-    std::fs::write(&output, &packed.image).into_diagnostic().wrap_err_with(|| format!("cannot write {}", output.display()))?;
+    std::fs::write(&output, &packed.image)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot write {}", output.display()))?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&packed.placed).into_diagnostic()?);
         return Ok(Status::Ok);
@@ -53,6 +55,10 @@ pub fn run(args: Args) -> miette::Result<Status> {
     }
     println!("{table}");
     let len = packed.image.len() as u64;
-    println!("{}: {len} bytes, {} of them the hypervisor", output.display(), packed.hypervisor_len);
+    println!(
+        "{}: {len} bytes, {} of them the hypervisor",
+        output.display(),
+        packed.hypervisor_len
+    );
     Ok(Status::Ok)
 }

@@ -43,7 +43,12 @@ pub fn run(args: Args) -> miette::Result<Status> {
     let (system, packed) = pack::pack_file(&args.manifest)?;
     let timeout = args.timeout.map(Duration::try_from_secs_f64).transpose();
     let timeout = timeout.map_err(|error| miette::miette!("--timeout: {error}"))?;
-    let options = Options { no_icount: args.no_icount && !args.icount, timeout, link: args.link, qemu: args.qemu };
+    let options = Options {
+        no_icount: args.no_icount && !args.icount,
+        timeout,
+        link: args.link,
+        qemu: args.qemu,
+    };
     let outcome = run::run_on_terminal(&system, &packed, &options)?;
     explain(&outcome);
     Ok(if outcome.is_good() { Status::Ok } else { Status::Refused })

@@ -10,14 +10,19 @@ use hyp_abi::record::{Epitaph, StreamKind, VmStopped};
 pub use print::Printer;
 pub use report::{describe, is_fault};
 
-/// Longest record: its length is in two bytes.
+/// Bytes before a record's payload: kind, and length in two bytes.
 const HEAD: usize = 3;
 
 /// What the hypervisor reports of itself and of VMs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// EL2 is up.
-    Booted { abi: u32, vms: u32 },
+    Booted {
+        /// Its ABI version.
+        abi: u32,
+        /// How many VMs it has.
+        vms: u32,
+    },
     /// A VM has stopped.
     Stopped(Box<VmStopped>),
     /// The last VM has stopped.
@@ -27,16 +32,33 @@ pub enum Record {
     /// EL2 itself failed.
     Epitaph(Epitaph),
     /// The boot configuration is refused.
-    BadConfig { code: u32, record: u32, index: u32 },
+    BadConfig {
+        /// Why.
+        code: u32,
+        /// Which table.
+        record: u32,
+        /// Which entry of it.
+        index: u32,
+    },
     /// A record that this program does not know.
-    Unknown { kind: u8, payload: Vec<u8> },
+    Unknown {
+        /// Kind byte.
+        kind: u8,
+        /// The rest.
+        payload: Vec<u8>,
+    },
 }
 
 /// What a byte of the UART completes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// A byte of a VM's console.
-    Byte { vm: usize, byte: u8 },
+    Byte {
+        /// VM id.
+        vm: usize,
+        /// The byte.
+        byte: u8,
+    },
     /// A record.
     Record(Record),
 }
@@ -60,7 +82,9 @@ impl Decoder {
 
     fn record_byte(&mut self, byte: u8) -> Option<Record> {
         self.record.push(byte);
-        let [kind, low, high, payload @ ..] = self.record.as_slice() else { return None };
+        let [kind, low, high, payload @ ..] = self.record.as_slice() else {
+            return None;
+        };
         if payload.len() < usize::from(u16::from_le_bytes([*low, *high])) {
             return None;
         }
@@ -78,14 +102,24 @@ impl Decoder {
 fn record(kind: u8, payload: &[u8]) -> Record {
     let word = |at: usize| Some(u32::from_le_bytes(payload.get(at..at + 4)?.try_into().ok()?));
     let known = StreamKind::from_byte(kind).and_then(|kind| match kind {
-        StreamKind::Booted => Some(Record::Booted { abi: word(0)?, vms: word(4)? }),
+        StreamKind::Booted => Some(Record::Booted {
+            abi: word(0)?,
+            vms: word(4)?,
+        }),
         StreamKind::VmStopped => VmStopped::read(payload).map(|stopped| Record::Stopped(Box::new(stopped))),
         StreamKind::SystemOff => Some(Record::SystemOff),
         StreamKind::LogDump => Some(Record::Log(payload.to_vec())),
         StreamKind::Epitaph => Epitaph::read(payload).map(Record::Epitaph),
-        StreamKind::BadConfig => Some(Record::BadConfig { code: word(0)?, record: word(4)?, index: word(8)? }),
+        StreamKind::BadConfig => Some(Record::BadConfig {
+            code: word(0)?,
+            record: word(4)?,
+            index: word(8)?,
+        }),
     });
-    known.unwrap_or_else(|| Record::Unknown { kind, payload: payload.to_vec() })
+    known.unwrap_or_else(|| Record::Unknown {
+        kind,
+        payload: payload.to_vec(),
+    })
 }
 
 #[cfg(test)]
@@ -98,7 +132,12 @@ mod tests {
     fn send(mux: &mut Mux, decoder: &mut Decoder, stream: Stream, bytes: &[u8]) -> Vec<Item> {
         let mut items = Vec::new();
         for byte in bytes {
-            items.extend(mux.encode(stream, *byte).as_slice().iter().filter_map(|byte| decoder.push(*byte)));
+            items.extend(
+                mux.encode(stream, *byte)
+                    .as_slice()
+                    .iter()
+                    .filter_map(|byte| decoder.push(*byte)),
+            );
         }
         items
     }
@@ -106,7 +145,11 @@ mod tests {
     #[test]
     fn a_record_may_be_interrupted_by_a_console() {
         let (mut mux, mut decoder) = (Mux::new(), Decoder::default());
-        let stopped = VmStopped { vm: 3, esr: 0x9200_0046, ..Default::default() };
+        let stopped = VmStopped {
+            vm: 3,
+            esr: 0x9200_0046,
+            ..Default::default()
+        };
         let mut wire = vec![StreamKind::VmStopped as u8, 0, 0];
         wire[1..3].copy_from_slice(&(VmStopped::SIZE as u16).to_le_bytes());
         wire.resize(3 + VmStopped::SIZE, 0);
@@ -114,7 +157,10 @@ mod tests {
         let (first, rest) = wire.split_at(100);
         assert_eq!(send(&mut mux, &mut decoder, Stream::Hypervisor, first), []);
         let byte = |byte| Item::Byte { vm: 2, byte };
-        assert_eq!(send(&mut mux, &mut decoder, Stream::Vm(2), b"h\x1e"), [byte(b'h'), byte(0x1e)]);
+        assert_eq!(
+            send(&mut mux, &mut decoder, Stream::Vm(2), b"h\x1e"),
+            [byte(b'h'), byte(0x1e)]
+        );
         let items = send(&mut mux, &mut decoder, Stream::Hypervisor, rest);
         assert_eq!(items, [Item::Record(Record::Stopped(Box::new(stopped)))]);
         assert_eq!(decoder.unfinished(), 0);
@@ -125,9 +171,20 @@ mod tests {
         let (mut mux, mut decoder) = (Mux::new(), Decoder::default());
         for kind in [StreamKind::VmStopped as u8, 99] {
             let items = send(&mut mux, &mut decoder, Stream::Hypervisor, &[kind, 2, 0, 7, 8]);
-            assert_eq!(items, [Item::Record(Record::Unknown { kind, payload: vec![7, 8] })]);
+            assert_eq!(
+                items,
+                [Item::Record(Record::Unknown {
+                    kind,
+                    payload: vec![7, 8]
+                })]
+            );
         }
-        let items = send(&mut mux, &mut decoder, Stream::Hypervisor, &[StreamKind::SystemOff as u8, 0, 0]);
+        let items = send(
+            &mut mux,
+            &mut decoder,
+            Stream::Hypervisor,
+            &[StreamKind::SystemOff as u8, 0, 0],
+        );
         assert_eq!(items, [Item::Record(Record::SystemOff)]);
     }
 }

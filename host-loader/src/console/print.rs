@@ -21,7 +21,13 @@ impl<W: Write> Printer<W> {
     /// `raw`: the terminal does not return the carriage by itself.
     pub fn new(out: W, names: &[String], raw: bool) -> Self {
         let width = names.iter().map(String::len).max().unwrap_or(0);
-        let prefix = |name: &String| if names.len() > 1 { format!("{name:width$} | ") } else { String::new() };
+        let prefix = |name: &String| {
+            if names.len() > 1 {
+                format!("{name:width$} | ")
+            } else {
+                String::new()
+            }
+        };
         Printer {
             out,
             prefixes: names.iter().map(prefix).collect(),
@@ -33,7 +39,9 @@ impl<W: Write> Printer<W> {
 
     /// A byte of a VM's console. With one VM bytes pass as they come; with several, by the line.
     pub fn byte(&mut self, vm: usize, byte: u8) -> io::Result<()> {
-        let Some(line) = self.lines.get_mut(vm) else { return Ok(()) };
+        let Some(line) = self.lines.get_mut(vm) else {
+            return Ok(());
+        };
         match byte {
             b'\r' => return Ok(()),
             b'\n' => {}
@@ -110,12 +118,23 @@ mod tests {
 
     #[test]
     fn one_vm_has_the_screen_for_itself() {
-        assert_eq!(printed(&["a"], &[(0, "login: "), (0, "idle"), (0, "root\r\n# ")]), "login: root\n# \n");
+        assert_eq!(
+            printed(&["a"], &[(0, "login: "), (0, "idle"), (0, "root\r\n# ")]),
+            "login: root\n# \n"
+        );
     }
 
     #[test]
     fn lines_of_several_are_not_mixed() {
-        let both = [(0, "one "), (1, "two\n"), (0, "more\n"), (0, "> "), (0, "idle"), (1, "x\n"), (0, "y\n")];
+        let both = [
+            (0, "one "),
+            (1, "two\n"),
+            (0, "more\n"),
+            (0, "> "),
+            (0, "idle"),
+            (1, "x\n"),
+            (0, "y\n"),
+        ];
         let expected = "long | two\na    | one more\na    | > \nlong | x\na    | y\n";
         assert_eq!(printed(&["a", "long"], &both), expected);
     }

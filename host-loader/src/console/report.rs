@@ -26,9 +26,10 @@ pub fn describe(record: &Record, names: &[String]) -> Option<String> {
             "gnomon: the hypervisor refuses the boot configuration: reason {code}, table {record}, entry {index}\n\
              this is a bug of `gnomon pack`, or a hypervisor of another version: run `cargo xtask build`"
         )),
-        Record::Unknown { kind, payload } => {
-            Some(format!("gnomon: unknown record {kind} of {} bytes from the hypervisor", payload.len()))
-        }
+        Record::Unknown { kind, payload } => Some(format!(
+            "gnomon: unknown record {kind} of {} bytes from the hypervisor",
+            payload.len()
+        )),
     }
 }
 
@@ -38,7 +39,9 @@ fn of_vm(stopped: &VmStopped, names: &[String]) -> String {
         Some(StopCause::PowerOff) => return format!("gnomon: {name} powered off"),
         Some(StopCause::Exit) if stopped.code == 0 => return format!("gnomon: {name} ended"),
         Some(StopCause::Exit) => return format!("gnomon: {name} failed with code {}", stopped.code),
-        Some(StopCause::Reset) => return format!("gnomon: {name} asked for a reset, and its manifest has no `restart = true`"),
+        Some(StopCause::Reset) => {
+            return format!("gnomon: {name} asked for a reset, and its manifest has no `restart = true`");
+        }
         Some(StopCause::Killed) => return format!("gnomon: {name} was stopped by another VM"),
         Some(StopCause::MemoryFault) => "touched memory it does not have",
         Some(StopCause::UnknownException) => "did what the hypervisor has no answer for",
@@ -46,7 +49,11 @@ fn of_vm(stopped: &VmStopped, names: &[String]) -> String {
     };
     let mut text = format!("gnomon: {name} faulted: it {cause}\n  {}", syndrome::words(stopped.esr));
     if syndrome::is_abort(stopped.esr) {
-        let _ = write!(text, "\n  guest-physical address {:#x}, virtual {:#x}", stopped.ipa, stopped.far);
+        let _ = write!(
+            text,
+            "\n  guest-physical address {:#x}, virtual {:#x}",
+            stopped.ipa, stopped.far
+        );
     }
     let _ = write!(
         text,
@@ -62,10 +69,18 @@ fn of_vm(stopped: &VmStopped, names: &[String]) -> String {
 
 fn of_hypervisor(epitaph: &Epitaph) -> String {
     let what = match epitaph.kind {
-        0 => format!("took an exception: {}, esr {:#x}, far {:#x}", syndrome::words(epitaph.esr), epitaph.esr, epitaph.far),
+        0 => format!(
+            "took an exception: {}, esr {:#x}, far {:#x}",
+            syndrome::words(epitaph.esr),
+            epitaph.esr,
+            epitaph.far
+        ),
         _ => format!("panicked at line {}", epitaph.line),
     };
-    format!("gnomon: the hypervisor itself {what}\n  pc {:#x}, sp {:#x}\n  this is a bug of Gnomon", epitaph.elr, epitaph.sp)
+    format!(
+        "gnomon: the hypervisor itself {what}\n  pc {:#x}, sp {:#x}\n  this is a bug of Gnomon",
+        epitaph.elr, epitaph.sp
+    )
 }
 
 #[cfg(test)]
@@ -76,21 +91,39 @@ mod tests {
     use crate::console::Record;
 
     fn stopped(cause: StopCause, code: u32) -> VmStopped {
-        VmStopped { vm: 1, cause: cause as u32, code, esr: 0x93c0_8046, ipa: 0x1000, ..Default::default() }
+        VmStopped {
+            vm: 1,
+            cause: cause as u32,
+            code,
+            esr: 0x93c0_8046,
+            ipa: 0x1000,
+            ..Default::default()
+        }
     }
 
     #[test]
     fn only_faults_are_faults() {
         assert!(!is_fault(&stopped(StopCause::PowerOff, 0)) && !is_fault(&stopped(StopCause::Exit, 0)));
         assert!(is_fault(&stopped(StopCause::Exit, 1)) && is_fault(&stopped(StopCause::MemoryFault, 0)));
-        assert!(is_fault(&VmStopped { cause: 77, ..Default::default() }), "fail closed");
+        assert!(
+            is_fault(&VmStopped {
+                cause: 77,
+                ..Default::default()
+            }),
+            "fail closed"
+        );
     }
 
     #[test]
     fn a_fault_names_vm_address_and_registers() {
         let names = ["a".to_string(), "hostile".to_string()];
         let text = describe(&Record::Stopped(Box::new(stopped(StopCause::MemoryFault, 0))), &names).unwrap();
-        for part in ["hostile faulted", "write of 8 bytes", "guest-physical address 0x1000", "x30 0000000000000000"] {
+        for part in [
+            "hostile faulted",
+            "write of 8 bytes",
+            "guest-physical address 0x1000",
+            "x30 0000000000000000",
+        ] {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -54,7 +54,10 @@ pub fn words(esr: u64) -> String {
     if esr >> 26 & 0x3f == 0x24 {
         text += if esr >> 6 & 1 == 1 { ": write" } else { ": read" };
         if esr >> 24 & 1 == 1 {
-            text += &format!(" of {}", ["1 byte", "2 bytes", "4 bytes", "8 bytes"][(esr >> 22 & 3) as usize]);
+            text += &format!(
+                " of {}",
+                ["1 byte", "2 bytes", "4 bytes", "8 bytes"][(esr >> 22 & 3) as usize]
+            );
         }
         text += ",";
     } else {
@@ -70,8 +73,14 @@ mod tests {
     #[test]
     fn syndromes_read_as_sentences() {
         for (esr, text) in [
-            (0x93c0_8046, "a data access: write of 8 bytes, translation fault, level 2: nothing is mapped there"),
-            (0x9200_0007, "a data access: read, translation fault, level 3: nothing is mapped there"),
+            (
+                0x93c0_8046,
+                "a data access: write of 8 bytes, translation fault, level 2: nothing is mapped there",
+            ),
+            (
+                0x9200_0007,
+                "a data access: read, translation fault, level 3: nothing is mapped there",
+            ),
             (0x8200_000f, "an instruction fetch: permission fault, level 3"),
             (0x0200_0000, "an unknown or undefined instruction"),
             (0xf200_0000, "a BRK instruction"),

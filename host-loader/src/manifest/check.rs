@@ -46,7 +46,9 @@ pub fn syntax(text: &Text, error: &toml::de::Error) -> ManifestError {
                 None => fault.advise(format!("the keys here are {}", known.join(", "))),
             }
         }
-        ["missing field ", field, ..] => fault.advise(format!("add `{field} = …`; docs/MANIFEST.md describes every key")),
+        ["missing field ", field, ..] => {
+            fault.advise(format!("add `{field} = …`; docs/MANIFEST.md describes every key"))
+        }
         _ => fault.advise("docs/MANIFEST.md describes every key"),
     }
 }
@@ -63,7 +65,13 @@ pub fn system(text: &Text, raw: raw::Manifest, folder: &Path) -> Result<System> 
         return Err(text.error(format!("a system has 1 to {VMS_MAX} VMs, not {}", raw.vm.len())));
     }
     let names = names(text, raw.vm.iter().map(|vm| &vm.get_ref().name), "VM")?;
-    let checker = Checker { text, board, cpus, folder, names };
+    let checker = Checker {
+        text,
+        board,
+        cpus,
+        folder,
+        names,
+    };
     let mut transports = 0;
     let mut vms = Vec::new();
     for vm in &raw.vm {
@@ -71,8 +79,21 @@ pub fn system(text: &Text, raw: raw::Manifest, folder: &Path) -> Result<System> 
     }
     let channels = checker.channels(&raw.channel, &vms)?;
     let focus = raw.system.focus.as_ref().map_or(Ok(0), |name| checker.resolve(name))?;
-    let budgets = raw.budget.iter().map(|(path, budget)| checker.budget(path, budget)).collect::<Result<_>>()?;
-    Ok(System { text: text.clone(), board, cpus, slice_ns: raw.system.slice.0, focus, vms, channels, budgets })
+    let budgets = raw
+        .budget
+        .iter()
+        .map(|(path, budget)| checker.budget(path, budget))
+        .collect::<Result<_>>()?;
+    Ok(System {
+        text: text.clone(),
+        board,
+        cpus,
+        slice_ns: raw.system.slice.0,
+        focus,
+        vms,
+        channels,
+        budgets,
+    })
 }
 
 fn board(text: &Text, name: &Spanned<String>) -> Result<&'static Board> {
@@ -93,7 +114,8 @@ fn names<'a>(
     let mut seen: BTreeMap<String, (usize, Range<usize>)> = BTreeMap::new();
     for (index, name) in all.enumerate() {
         let word = name.get_ref();
-        if word.is_empty() || word.len() > config::NAME_LEN || word.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        if word.is_empty() || word.len() > config::NAME_LEN || word.chars().any(|c| c.is_control() || c.is_whitespace())
+        {
             let message = format!("`{word}` cannot name a {what}");
             return Err(text
                 .error(message)
@@ -122,22 +144,36 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn vm(&self, raw: &raw::Vm, transports: &mut u32) -> Result<Vm> {
         let (ipa_base, memory) = self.memory(raw)?;
-        let priority = raw.priority.as_ref().map_or(PRIORITY_DEFAULT, |priority| *priority.get_ref());
+        let priority = raw
+            .priority
+            .as_ref()
+            .map_or(PRIORITY_DEFAULT, |priority| *priority.get_ref());
         if let Some(place) = raw.priority.as_ref().filter(|_| priority > PRIORITY_MAX) {
             let message = format!("priority {priority} is above {PRIORITY_MAX}, the highest");
-            return Err(self.text.error(message).at(place.span(), "here").advise("0 is the lowest priority"));
+            return Err(self
+                .text
+                .error(message)
+                .at(place.span(), "here")
+                .advise("0 is the lowest priority"));
         }
         let cpu = raw.cpu.as_ref().map_or(0, |cpu| *cpu.get_ref());
         if let Some(place) = raw.cpu.as_ref().filter(|_| cpu >= self.cpus) {
             let message = format!("CPU {cpu} is not one of the system's {}", self.cpus);
-            return Err(self.text.error(message).at(place.span(), "here").advise("CPUs count from 0; `cpus` in [system] says how many"));
+            return Err(self
+                .text
+                .error(message)
+                .at(place.span(), "here")
+                .advise("CPUs count from 0; `cpus` in [system] says how many"));
         }
         let (uart, virtio) = self.devices(raw, transports)?;
         Ok(Vm {
             name: raw.name.get_ref().clone(),
             image: self.image(&raw.image),
             image_span: raw.image.span(),
-            initrd: raw.initrd.as_ref().map(|path| (self.folder.join(path.get_ref()), path.span())),
+            initrd: raw
+                .initrd
+                .as_ref()
+                .map(|path| (self.folder.join(path.get_ref()), path.span())),
             cmdline: raw.cmdline.clone().unwrap_or_default(),
             ipa_base,
             memory,
@@ -164,13 +200,26 @@ impl Checker<'_> {
     fn memory(&self, raw: &raw::Vm) -> Result<(u64, u64)> {
         let Bytes(memory) = *raw.memory.get_ref();
         if memory == 0 || !memory.is_multiple_of(RAM_GRANULE) {
-            let message = format!("{} of memory is not a multiple of {}", Bytes(memory), Bytes(RAM_GRANULE));
+            let message = format!(
+                "{} of memory is not a multiple of {}",
+                Bytes(memory),
+                Bytes(RAM_GRANULE)
+            );
             let next = Bytes(memory.next_multiple_of(RAM_GRANULE).max(RAM_GRANULE));
-            return Err(self.text.error(message).at(raw.memory.span(), "here").advise(format!("say \"{next}\"")));
+            return Err(self
+                .text
+                .error(message)
+                .at(raw.memory.span(), "here")
+                .advise(format!("say \"{next}\"")));
         }
-        let Some(base) = &raw.ipa_base else { return Ok((GUEST_RAM_MIN, memory)) };
+        let Some(base) = &raw.ipa_base else {
+            return Ok((GUEST_RAM_MIN, memory));
+        };
         let Bytes(ipa) = *base.get_ref();
-        let space = Region { base: GUEST_RAM_MIN, size: GUEST_RAM_END - GUEST_RAM_MIN };
+        let space = Region {
+            base: GUEST_RAM_MIN,
+            size: GUEST_RAM_END - GUEST_RAM_MIN,
+        };
         if !ipa.is_multiple_of(RAM_GRANULE) || !space.contains(ipa, memory) {
             let message = format!("RAM cannot start at guest-physical address {ipa:#x}");
             return Err(self.text.error(message).at(base.span(), "here").advise(format!(
@@ -192,7 +241,9 @@ impl Checker<'_> {
                         true => self.text.error("the uart is given twice"),
                         false => self.text.error(format!("no device is named `{name}`")),
                     };
-                    return Err(fault.at(device.span(), "here").advise("devices are \"uart\" and { virtio = …, dma = \"trusted\" }"));
+                    return Err(fault
+                        .at(device.span(), "here")
+                        .advise("devices are \"uart\" and { virtio = …, dma = \"trusted\" }"));
                 }
                 raw::Device::Virtio(wanted) => {
                     let kind = self.virtio_kind(wanted, &device.span())?;
@@ -201,7 +252,10 @@ impl Checker<'_> {
                         let message = format!("{} has {} transports to give away", self.board.name, board.assignable());
                         return Err(self.text.error(message).at(device.span(), "one too many"));
                     }
-                    virtio.push(Virtio { kind, transport: *transports * board.per_page });
+                    virtio.push(Virtio {
+                        kind,
+                        transport: *transports * board.per_page,
+                    });
                     *transports += 1;
                 }
             }
@@ -219,7 +273,10 @@ impl Checker<'_> {
         }
         let file = || {
             raw.file.as_ref().map(|file| self.folder.join(file)).ok_or_else(|| {
-                self.text.error("a block device needs a file").at(span.clone(), "here").advise("add `file = \"disk.img\"`")
+                self.text
+                    .error("a block device needs a file")
+                    .at(span.clone(), "here")
+                    .advise("add `file = \"disk.img\"`")
             })
         };
         match raw.virtio.as_str() {
@@ -248,7 +305,9 @@ impl Checker<'_> {
                 None => {
                     let names: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
                     let fault = self.text.error(format!("no right is named `{}`", word.get_ref()));
-                    return Err(fault.at(word.span(), "here").advise(format!("there are: {}", names.join(", "))));
+                    return Err(fault
+                        .at(word.span(), "here")
+                        .advise(format!("there are: {}", names.join(", "))));
                 }
             }
         }
@@ -265,15 +324,25 @@ impl Checker<'_> {
                 .at(raw.span(), "here")
                 .advise("deadlines beyond the period are not analysed; leave `deadline` out to use the period"));
         }
-        Ok(Timing { period_ns, deadline_ns, budget: timing.budget })
+        Ok(Timing {
+            period_ns,
+            deadline_ns,
+            budget: timing.budget,
+        })
     }
 
     fn resolve(&self, name: &Spanned<String>) -> Result<usize> {
         self.names.get(name.get_ref()).copied().ok_or_else(|| {
-            let fault = self.text.error(format!("no VM is named `{}`", name.get_ref())).at(name.span(), "here");
+            let fault = self
+                .text
+                .error(format!("no VM is named `{}`", name.get_ref()))
+                .at(name.span(), "here");
             match closest(name.get_ref(), self.names.keys().map(String::as_str)) {
                 Some(near) => fault.advise(format!("did you mean `{near}`?")),
-                None => fault.advise(format!("there are: {}", self.names.keys().cloned().collect::<Vec<_>>().join(", "))),
+                None => fault.advise(format!(
+                    "there are: {}",
+                    self.names.keys().cloned().collect::<Vec<_>>().join(", ")
+                )),
             }
         })
     }
@@ -283,7 +352,10 @@ impl Checker<'_> {
             Some(id) => Ok((id, *budget.get_ref())),
             None => {
                 let names = PathId::ALL.iter().map(|path| path.name());
-                let fault = self.text.error(format!("no path is named `{}`", path.get_ref())).at(path.span(), "here");
+                let fault = self
+                    .text
+                    .error(format!("no path is named `{}`", path.get_ref()))
+                    .at(path.span(), "here");
                 Err(match closest(path.get_ref(), names.clone()) {
                     Some(near) => fault.advise(format!("did you mean \"{near}\"?")),
                     None => fault.advise(format!("the paths are {}", names.collect::<Vec<_>>().join(", "))),
@@ -294,7 +366,11 @@ impl Checker<'_> {
 
     fn channels(&self, raw: &[Spanned<raw::Channel>], vms: &[Vm]) -> Result<Vec<Channel>> {
         if raw.len() > config::CHANNELS_MAX {
-            return Err(self.text.error(format!("a system has at most {} channels, not {}", config::CHANNELS_MAX, raw.len())));
+            return Err(self.text.error(format!(
+                "a system has at most {} channels, not {}",
+                config::CHANNELS_MAX,
+                raw.len()
+            )));
         }
         names(self.text, raw.iter().map(|channel| &channel.get_ref().name), "channel")?;
         let mut spis = self.device_spis(vms);
@@ -339,7 +415,11 @@ impl Checker<'_> {
             client_rights |= ChannelRights::NOTIFIED;
         }
         if client_rights.is_empty() && server_rights.is_empty() {
-            return Err(self.text.error("nothing can pass over this channel").at(entry.span(), "this one").advise("allow calls, or say `notify = \"both\"`"));
+            return Err(self
+                .text
+                .error("nothing can pass over this channel")
+                .at(entry.span(), "this one")
+                .advise("allow calls, or say `notify = \"both\"`"));
         }
         Ok(Channel {
             name: raw.name.get_ref().clone(),
@@ -373,7 +453,11 @@ impl Checker<'_> {
         let number = *place.get_ref();
         if number >= SPIS {
             let message = format!("SPI {number} does not exist; there are 0 to {}", SPIS - 1);
-            return Err(self.text.error(message).at(place.span(), "here").advise("SPI n is INTID 32 + n"));
+            return Err(self
+                .text
+                .error(message)
+                .at(place.span(), "here")
+                .advise("SPI n is INTID 32 + n"));
         }
         if !notified {
             return Err(self

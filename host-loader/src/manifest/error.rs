@@ -40,7 +40,10 @@ pub struct Text {
 impl Text {
     /// `path` is shown, never opened.
     pub fn new(path: &Path, text: String) -> Self {
-        Text { name: path.display().to_string(), text: text.into() }
+        Text {
+            name: path.display().to_string(),
+            text: text.into(),
+        }
     }
 
     /// The text.
@@ -77,7 +80,10 @@ impl ManifestError {
 
 /// The candidate closest to a word, if it is close enough to be what was meant.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate)).min()?;
+    let near = candidates
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .min()?;
     let most = word.chars().count() / 3 + 1;
     (near.0 <= most).then_some(near.1)
 }
@@ -104,7 +110,12 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, d) in [("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0), ("memry", "memory", 1)] {
+        for (a, b, d) in [
+            ("", "abc", 3),
+            ("kitten", "sitting", 3),
+            ("same", "same", 0),
+            ("memry", "memory", 1),
+        ] {
             assert_eq!(distance(a, b), d);
             assert_eq!(distance(b, a), d);
         }

@@ -150,8 +150,13 @@ pub struct Channel {
 /// # Errors
 /// The file cannot be read, or breaks a rule: the error shows the line and what to do.
 pub fn read(path: &Path) -> miette::Result<System> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| miette::miette!(help = "give the path of a manifest such as systems/demo.toml", "cannot read {}: {error}", path.display()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        miette::miette!(
+            help = "give the path of a manifest such as systems/demo.toml",
+            "cannot read {}: {error}",
+            path.display()
+        )
+    })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     Ok(parse(Text::new(path, text), folder)?)
 }

@@ -14,12 +14,20 @@ pub struct Bytes(pub u64);
 pub struct Nanoseconds(pub u64);
 
 const BYTE_UNITS: &[(&str, u64)] = &[("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("", 1)];
-const TIME_UNITS: &[(&str, u64)] = &[("ns", 1), ("us", 1_000), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+const TIME_UNITS: &[(&str, u64)] = &[
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+];
 
 /// The number before the first unit that the text ends with, times that unit.
 fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
-    let (digits, factor) = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
+    let (digits, factor) = units
+        .iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
     let digits = digits.trim().replace('_', "");
     let number = match digits.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok()?,
@@ -31,7 +39,11 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.0;
-        match BYTE_UNITS.iter().rev().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor) && *factor > 1) {
+        match BYTE_UNITS
+            .iter()
+            .rev()
+            .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor) && *factor > 1)
+        {
             Some((unit, factor)) => write!(f, "{}{unit}", bytes / factor),
             None => write!(f, "{bytes}"),
         }
@@ -48,7 +60,9 @@ impl Visitor<'_> for BytesVisitor {
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Bytes, E> {
-        u64::try_from(value).map(Bytes).map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
+        u64::try_from(value)
+            .map(Bytes)
+            .map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Bytes, E> {
@@ -56,7 +70,9 @@ impl Visitor<'_> for BytesVisitor {
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Bytes, E> {
-        quantity(value, BYTE_UNITS).map(Bytes).ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
+        quantity(value, BYTE_UNITS)
+            .map(Bytes)
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
     }
 }
 
@@ -76,7 +92,9 @@ impl Visitor<'_> for TimeVisitor {
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Nanoseconds, E> {
-        quantity(value, TIME_UNITS).map(Nanoseconds).ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
+        quantity(value, TIME_UNITS)
+            .map(Nanoseconds)
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
     }
 }
 
@@ -95,7 +113,12 @@ mod tests {
         for (text, bytes) in [("16M", 16 << 20), ("0x10K", 16 << 10), ("4_096", 4096), ("1G", 1 << 30)] {
             assert_eq!(quantity(text, BYTE_UNITS), Some(bytes), "{text}");
         }
-        for (text, ns) in [("1ms", 1_000_000), ("250us", 250_000), ("3 s", 3_000_000_000), ("7ns", 7)] {
+        for (text, ns) in [
+            ("1ms", 1_000_000),
+            ("250us", 250_000),
+            ("3 s", 3_000_000_000),
+            ("7ns", 7),
+        ] {
             assert_eq!(quantity(text, TIME_UNITS), Some(ns), "{text}");
         }
     }
@@ -110,7 +133,13 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_in_the_largest_whole_unit() {
-        for (bytes, text) in [(16 << 20, "16M"), (1536 << 20, "1536M"), (1 << 30, "1G"), (4097, "4097"), (0, "0")] {
+        for (bytes, text) in [
+            (16 << 20, "16M"),
+            (1536 << 20, "1536M"),
+            (1 << 30, "1G"),
+            (4097, "4097"),
+            (0, "0"),
+        ] {
             assert_eq!(Bytes(bytes).to_string(), text);
         }
     }

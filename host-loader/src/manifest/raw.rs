@@ -72,7 +72,10 @@ fn uart() -> Vec<Spanned<Device>> {
 
 /// An entry of `devices`.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "\"uart\", or { virtio = \"console\" | \"block\" | \"rng\", dma = \"trusted\" }")]
+#[serde(
+    untagged,
+    expecting = "\"uart\", or { virtio = \"console\" | \"block\" | \"rng\", dma = \"trusted\" }"
+)]
 pub enum Device {
     Named(String),
     Virtio(Virtio),
@@ -97,7 +100,10 @@ pub struct Probes {
 
 impl Default for Probes {
     fn default() -> Self {
-        Probes { map_memory: Bytes(256 << 10), programs: 16 }
+        Probes {
+            map_memory: Bytes(256 << 10),
+            programs: 16,
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use miette::Diagnostic;
 use thiserror::Error;
 
-
 /// Why a file is not an object we can use.
 #[derive(Debug, Error, Diagnostic, PartialEq, Eq)]
 pub enum ObjError {

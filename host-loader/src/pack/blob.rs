@@ -30,7 +30,14 @@ impl Blob {
     pub fn add(&mut self, vm: usize, ipa: u64, bytes: &[u8], mem_len: u64) {
         let offset = self.data.len() as u64;
         let file_len = bytes.len() as u64;
-        self.segments.push(Segment { vm: vm as u32, pad: 0, offset, ipa, file_len, mem_len });
+        self.segments.push(Segment {
+            vm: vm as u32,
+            pad: 0,
+            offset,
+            ipa,
+            file_len,
+            mem_len,
+        });
         self.data.extend_from_slice(bytes);
         self.data.resize(self.data.len().next_multiple_of(PAGE), 0);
     }
@@ -76,7 +83,9 @@ impl Blob {
         macro_rules! put {
             ($record:ty, $records:expr) => {
                 for record in $records {
-                    record.write(&mut out[at..]).expect("tables_len counts every record");
+                    record
+                        .write(&mut out[at..])
+                        .expect("tables_len counts every record");
                     at += <$record>::SIZE;
                 }
             };
@@ -84,7 +93,13 @@ impl Blob {
         put!(Header, [header]);
         put!(Vm, &self.vms);
         put!(Vcpu, &self.vcpus);
-        put!(Segment, self.segments.iter().map(|segment| Segment { offset: segment.offset + data_at, ..*segment }));
+        put!(
+            Segment,
+            self.segments.iter().map(|segment| Segment {
+                offset: segment.offset + data_at,
+                ..*segment
+            })
+        );
         put!(Device, &self.devices);
         put!(Channel, &self.channels);
         put!(Budget, &self.budgets);

@@ -24,7 +24,11 @@ pub struct Piece {
 impl Piece {
     /// A piece that takes no more memory than it has bytes.
     pub fn new(ipa: u64, bytes: Vec<u8>) -> Piece {
-        Piece { ipa, mem_len: bytes.len() as u64, bytes }
+        Piece {
+            ipa,
+            mem_len: bytes.len() as u64,
+            bytes,
+        }
     }
 
     /// First address behind.
@@ -69,13 +73,32 @@ pub enum GuestError {
     NothingToLoad,
     /// A segment's bytes are not all in the file.
     #[error("the ELF file is cut off: a segment ends at byte {end}, the file at {len}")]
-    Truncated { end: u64, len: u64 },
-    /// A Linux image shorter than its header.
-    #[error("the Linux image is cut off: its header says {size} bytes of memory, the file has {len}")]
-    BadImageSize { size: u64, len: u64 },
+    Truncated {
+        /// Where the segment ends in the file.
+        end: u64,
+        /// Bytes of the file.
+        len: u64,
+    },
+    /// A Linux image whose file is larger than the memory it says it takes.
+    #[error("the Linux image's header is wrong: it says {size} bytes of memory, but the file alone has {len}")]
+    BadImageSize {
+        /// `image_size` of the header.
+        size: u64,
+        /// Bytes of the file.
+        len: u64,
+    },
     /// It does not fit where it wants to go.
     #[error("the image needs memory {start:#x}–{end:#x}, the VM has {ram_start:#x}–{ram_end:#x}")]
-    OutsideRam { start: u64, end: u64, ram_start: u64, ram_end: u64 },
+    OutsideRam {
+        /// First address.
+        start: u64,
+        /// First address behind.
+        end: u64,
+        /// RAM's first address.
+        ram_start: u64,
+        /// RAM's first address behind.
+        ram_end: u64,
+    },
     /// The entry is not in the image.
     #[error("the image starts at {0:#x}, which is not inside any of its segments")]
     Entry(u64),
@@ -102,8 +125,12 @@ impl GuestError {
 /// # Errors
 /// The bytes are no image, or do not fit.
 pub fn read(bytes: &[u8], ram: u64, ram_len: u64) -> Result<Guest, GuestError> {
-    const PACKERS: &[(&[u8], &str)] =
-        &[(b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2")];
+    const PACKERS: &[(&[u8], &str)] = &[
+        (b"\x1f\x8b", "gzip"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"BZh", "bzip2"),
+    ];
     if bytes.is_empty() {
         return Err(GuestError::Empty);
     }
@@ -114,15 +141,27 @@ pub fn read(bytes: &[u8], ram: u64, ram_len: u64) -> Result<Guest, GuestError> {
         _ if bytes.starts_with(header::ELFMAG) => elf(bytes)?,
         _ if bytes.get(IMAGE_MAGIC_AT..IMAGE_MAGIC_AT + 4) == Some(IMAGE_MAGIC) => linux(bytes, ram)?,
         _ if bytes.get(0x202..0x206) == Some(b"HdrS") => return Err(GuestError::Machine("x86 (a bzImage)".into())),
-        _ => Guest { entry: ram + FLAT_OFFSET, pieces: vec![Piece::new(ram + FLAT_OFFSET, bytes.to_vec())] },
+        _ => Guest {
+            entry: ram + FLAT_OFFSET,
+            pieces: vec![Piece::new(ram + FLAT_OFFSET, bytes.to_vec())],
+        },
     };
     for piece in &guest.pieces {
         let end = piece.ipa.saturating_add(piece.mem_len);
         if piece.ipa < ram || end > ram + ram_len {
-            return Err(GuestError::OutsideRam { start: piece.ipa, end, ram_start: ram, ram_end: ram + ram_len });
+            return Err(GuestError::OutsideRam {
+                start: piece.ipa,
+                end,
+                ram_start: ram,
+                ram_end: ram + ram_len,
+            });
         }
     }
-    if !guest.pieces.iter().any(|piece| (piece.ipa..piece.end()).contains(&guest.entry)) {
+    if !guest
+        .pieces
+        .iter()
+        .any(|piece| (piece.ipa..piece.end()).contains(&guest.entry))
+    {
         return Err(GuestError::Entry(guest.entry));
     }
     Ok(guest)
@@ -134,7 +173,11 @@ fn elf(bytes: &[u8]) -> Result<Guest, GuestError> {
         return Err(GuestError::Machine(machine(&elf)));
     }
     let mut pieces = Vec::new();
-    for segment in elf.program_headers.iter().filter(|segment| segment.p_type == program_header::PT_LOAD) {
+    for segment in elf
+        .program_headers
+        .iter()
+        .filter(|segment| segment.p_type == program_header::PT_LOAD)
+    {
         if segment.p_memsz == 0 {
             continue;
         }
@@ -145,14 +188,23 @@ fn elf(bytes: &[u8]) -> Result<Guest, GuestError> {
         }
         // Physical addresses, as QEMU's loader: guests linked high run from where they are loaded.
         let data = bytes[segment.p_offset as usize..end as usize].to_vec();
-        pieces.push(Piece { ipa: segment.p_paddr, bytes: data, mem_len: segment.p_memsz });
+        pieces.push(Piece {
+            ipa: segment.p_paddr,
+            bytes: data,
+            mem_len: segment.p_memsz,
+        });
     }
     if pieces.is_empty() {
         return Err(GuestError::NothingToLoad);
     }
-    let loads = elf.program_headers.iter().filter(|segment| segment.p_type == program_header::PT_LOAD);
+    let loads = elf
+        .program_headers
+        .iter()
+        .filter(|segment| segment.p_type == program_header::PT_LOAD);
     // An entry linked at a virtual address is entered, MMU off, at the physical address of the same byte.
-    let entry = loads.clone().find(|segment| segment.vm_range().contains(&(elf.entry as usize)));
+    let entry = loads
+        .clone()
+        .find(|segment| segment.vm_range().contains(&(elf.entry as usize)));
     let entry = entry.map_or(elf.entry, |segment| segment.p_paddr + (elf.entry - segment.p_vaddr));
     Ok(Guest { pieces, entry })
 }
@@ -166,7 +218,11 @@ fn machine(elf: &Elf) -> String {
 }
 
 fn linux(bytes: &[u8], ram: u64) -> Result<Guest, GuestError> {
-    let word = |at: usize| bytes.get(at..at + 8).map_or(0, |field| u64::from_le_bytes(field.try_into().unwrap_or_default()));
+    let word = |at: usize| {
+        bytes
+            .get(at..at + 8)
+            .map_or(0, |field| u64::from_le_bytes(field.try_into().unwrap_or_default()))
+    };
     let (text_offset, size) = (word(IMAGE_TEXT_OFFSET_AT), word(IMAGE_SIZE_AT));
     let len = bytes.len() as u64;
     // The header's size counts the bss: a file may be shorter than that, but a real kernel never by more than its bss,
@@ -176,7 +232,14 @@ fn linux(bytes: &[u8], ram: u64) -> Result<Guest, GuestError> {
     }
     let text_offset = if size == 0 { FLAT_OFFSET } else { text_offset };
     let ipa = ram.checked_add(text_offset).unwrap_or(u64::MAX);
-    Ok(Guest { entry: ipa, pieces: vec![Piece { ipa, mem_len: size.max(len), bytes: bytes.to_vec() }] })
+    Ok(Guest {
+        entry: ipa,
+        pieces: vec![Piece {
+            ipa,
+            mem_len: size.max(len),
+            bytes: bytes.to_vec(),
+        }],
+    })
 }
 
 #[cfg(test)]
@@ -211,8 +274,19 @@ mod tests {
     #[test]
     fn elf_goes_to_its_physical_addresses() {
         let guest = read(&elf_file(183, RAM + 0x1000, 0x100, &[1; 16]), RAM, LEN).unwrap();
-        assert_eq!(guest.entry, RAM + 0x1000, "entered where the byte is, not where it is linked");
-        assert_eq!(guest.pieces, [Piece { ipa: RAM + 0x1000, bytes: vec![1; 16], mem_len: 0x100 }]);
+        assert_eq!(
+            guest.entry,
+            RAM + 0x1000,
+            "entered where the byte is, not where it is linked"
+        );
+        assert_eq!(
+            guest.pieces,
+            [Piece {
+                ipa: RAM + 0x1000,
+                bytes: vec![1; 16],
+                mem_len: 0x100
+            }]
+        );
         assert_eq!(guest.end(), RAM + 0x1100);
     }
 
@@ -231,7 +305,10 @@ mod tests {
         let guest = read(&image, RAM, LEN).unwrap();
         assert_eq!((guest.entry, guest.end()), (RAM + 0x20_0000, RAM + 0x20_5000));
         image[16..24].copy_from_slice(&0x500u64.to_le_bytes());
-        assert_eq!(read(&image, RAM, LEN), Err(GuestError::BadImageSize { size: 0x500, len: 4096 }));
+        assert_eq!(
+            read(&image, RAM, LEN),
+            Err(GuestError::BadImageSize { size: 0x500, len: 4096 })
+        );
     }
 
     #[test]
@@ -239,12 +316,30 @@ mod tests {
         let good = elf_file(183, RAM, 0x100, &[1; 16]);
         assert_eq!(read(&[], RAM, LEN), Err(GuestError::Empty));
         assert_eq!(read(b"\x1f\x8b\x08\0", RAM, LEN), Err(GuestError::Compressed("gzip")));
-        assert!(matches!(read(&elf_file(62, RAM, 16, &[1; 16]), RAM, LEN), Err(GuestError::Machine(_))));
-        assert!(matches!(read(&good[..good.len() - 4], RAM, LEN), Err(GuestError::Truncated { end: 136, len: 132 })));
-        assert!(matches!(read(&elf_file(183, RAM, LEN + 1, &[1]), RAM, LEN), Err(GuestError::OutsideRam { .. })));
-        assert!(matches!(read(&elf_file(183, u64::MAX - 4, 64, &[1]), RAM, LEN), Err(GuestError::OutsideRam { .. })));
-        assert!(matches!(read(&elf_file(183, 0, 16, &[1; 16]), RAM, LEN), Err(GuestError::OutsideRam { .. })));
-        assert!(matches!(read(&vec![1; 16 << 20], RAM, LEN), Err(GuestError::OutsideRam { .. })), "too big");
+        assert!(matches!(
+            read(&elf_file(62, RAM, 16, &[1; 16]), RAM, LEN),
+            Err(GuestError::Machine(_))
+        ));
+        assert!(matches!(
+            read(&good[..good.len() - 4], RAM, LEN),
+            Err(GuestError::Truncated { end: 136, len: 132 })
+        ));
+        assert!(matches!(
+            read(&elf_file(183, RAM, LEN + 1, &[1]), RAM, LEN),
+            Err(GuestError::OutsideRam { .. })
+        ));
+        assert!(matches!(
+            read(&elf_file(183, u64::MAX - 4, 64, &[1]), RAM, LEN),
+            Err(GuestError::OutsideRam { .. })
+        ));
+        assert!(matches!(
+            read(&elf_file(183, 0, 16, &[1; 16]), RAM, LEN),
+            Err(GuestError::OutsideRam { .. })
+        ));
+        assert!(
+            matches!(read(&vec![1; 16 << 20], RAM, LEN), Err(GuestError::OutsideRam { .. })),
+            "too big"
+        );
     }
 
     #[test]
@@ -258,7 +353,12 @@ mod tests {
                 let mut bad = good.clone();
                 bad[at] ^= 1 << bit;
                 if let Ok(guest) = read(&bad, RAM, LEN) {
-                    assert!(guest.pieces.iter().all(|piece| piece.ipa >= RAM && piece.end() <= RAM + LEN));
+                    assert!(
+                        guest
+                            .pieces
+                            .iter()
+                            .all(|piece| piece.ipa >= RAM && piece.end() <= RAM + LEN)
+                    );
                 }
             }
         }

@@ -31,15 +31,26 @@ impl Hypervisor {
         let start = symbol(&elf, "__image_start")?;
         let end = symbol(&elf, "__image_end")?;
         if end <= start || end - start > HYPERVISOR_MAX || !end.is_multiple_of(PAGE) {
-            bail!("the hypervisor's image is from {start:#x} to {end:#x}: it must be whole pages, at most {HYPERVISOR_MAX} bytes");
+            bail!(
+                "the hypervisor's image is from {start:#x} to {end:#x}: it must be whole pages, at most {HYPERVISOR_MAX} bytes"
+            );
         }
         let mut bytes = vec![0; (end - start) as usize];
-        for segment in elf.program_headers.iter().filter(|segment| segment.p_type == program_header::PT_LOAD) {
+        for segment in elf
+            .program_headers
+            .iter()
+            .filter(|segment| segment.p_type == program_header::PT_LOAD)
+        {
             let range = segment.file_range();
-            let Some(data) = file.get(range) else { bail!("the hypervisor's ELF file is cut off") };
+            let Some(data) = file.get(range) else {
+                bail!("the hypervisor's ELF file is cut off")
+            };
             let at = segment.p_paddr.wrapping_sub(start) as usize;
             let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.get_mut(..data.len())) else {
-                bail!("a segment of the hypervisor at {:#x} is outside its image", segment.p_paddr);
+                bail!(
+                    "a segment of the hypervisor at {:#x} is outside its image",
+                    segment.p_paddr
+                );
             };
             place.copy_from_slice(data);
         }
@@ -64,6 +75,11 @@ impl Hypervisor {
 }
 
 fn symbol(elf: &Elf, name: &str) -> Result<u64> {
-    let found = elf.syms.iter().find(|symbol| elf.strtab.get_at(symbol.st_name) == Some(name));
-    found.map(|symbol| symbol.st_value).ok_or_else(|| miette!("the hypervisor has no symbol {name}: was it stripped?"))
+    let found = elf
+        .syms
+        .iter()
+        .find(|symbol| elf.strtab.get_at(symbol.st_name) == Some(name));
+    found
+        .map(|symbol| symbol.st_value)
+        .ok_or_else(|| miette!("the hypervisor has no symbol {name}: was it stripped?"))
 }

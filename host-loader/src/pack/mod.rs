@@ -61,7 +61,11 @@ pub struct Placed {
 pub fn pack(system: &System, dist: &Dist) -> Result<Packed> {
     let path = dist.hypervisor();
     let file = std::fs::read(&path).map_err(|error| {
-        miette!(help = "run `cargo xtask build`", "cannot read the hypervisor {}: {error}", path.display())
+        miette!(
+            help = "run `cargo xtask build`",
+            "cannot read the hypervisor {}: {error}",
+            path.display()
+        )
     })?;
     let hypervisor = Hypervisor::flatten(&file).wrap_err_with(|| path.display().to_string())?;
     let mut blob = Blob::default();
@@ -73,17 +77,37 @@ pub fn pack(system: &System, dist: &Dist) -> Result<Packed> {
         placed.push(add_vm(system, dist, &mut blob, id, vm)?);
     }
     add_channels(system, &mut blob);
-    blob.budgets = system.budgets.iter().map(|(path, budget)| config::Budget { path: *path as u32, pad: 0, budget: *budget }).collect();
+    blob.budgets = system
+        .budgets
+        .iter()
+        .map(|(path, budget)| config::Budget {
+            path: *path as u32,
+            pad: 0,
+            budget: *budget,
+        })
+        .collect();
     if blob.segments() > config::SEGMENTS_MAX {
-        return Err(miette!("the images have {} segments; a system has at most {}", blob.segments(), config::SEGMENTS_MAX));
+        return Err(miette!(
+            "the images have {} segments; a system has at most {}",
+            blob.segments(),
+            config::SEGMENTS_MAX
+        ));
     }
     place_all(system, &mut blob, &mut placed, hypervisor.end())?;
     let hypervisor_len = hypervisor.bytes.len() as u64;
-    Ok(Packed { image: hypervisor.join(&blob.bytes()), placed, hypervisor_len })
+    Ok(Packed {
+        image: hypervisor.join(&blob.bytes()),
+        placed,
+        hypervisor_len,
+    })
 }
 
 fn place_all(system: &System, blob: &mut Blob, placed: &mut [Placed], config_at: u64) -> Result<(), ManifestError> {
-    let wish = |vm: &Vm| Wish { ipa: vm.ipa_base, size: vm.memory, identity: vm.is_identity_mapped() };
+    let wish = |vm: &Vm| Wish {
+        ipa: vm.ipa_base,
+        size: vm.memory,
+        identity: vm.is_identity_mapped(),
+    };
     let wishes: Vec<Wish> = system.vms.iter().map(wish).collect();
     let reserved_end = config_at + blob.total_len();
     let bases = place::place(system.board, reserved_end, &wishes).map_err(|(id, why)| no_place(system, id, why))?;
@@ -131,9 +155,11 @@ fn add_vm(system: &System, dist: &Dist, blob: &mut Blob, id: usize, vm: &Vm) -> 
     }
     let initrd = initrd(system, vm, image_end)?;
     let bounds = initrd.as_ref().map(|piece| (piece.ipa, piece.end()));
-    let tree = fdt::tree(system.board, vm, 1, bounds)
-        .map_err(|error| miette!("no device tree for `{}`: {error}", vm.name))?;
-    let fdt = bounds.map_or(second_half(vm, image_end), |(_, end)| end).next_multiple_of(FDT_ALIGN);
+    let tree =
+        fdt::tree(system.board, vm, 1, bounds).map_err(|error| miette!("no device tree for `{}`: {error}", vm.name))?;
+    let fdt = bounds
+        .map_or(second_half(vm, image_end), |(_, end)| end)
+        .next_multiple_of(FDT_ALIGN);
     fits(system, vm, fdt + tree.len() as u64, "its device tree")?;
     if let Some(piece) = initrd {
         blob.add(id, piece.ipa, &piece.bytes, piece.mem_len);
@@ -163,7 +189,14 @@ fn add_vm(system: &System, dist: &Dist, blob: &mut Blob, id: usize, vm: &Vm) -> 
         budget: timing.map_or(0, |timing| timing.budget),
     });
     add_devices(system, blob, id as u32, vm);
-    Ok(Placed { name: vm.name.clone(), ipa_base: vm.ipa_base, pa_base: 0, memory: vm.memory, entry, fdt })
+    Ok(Placed {
+        name: vm.name.clone(),
+        ipa_base: vm.ipa_base,
+        pa_base: 0,
+        memory: vm.memory,
+        entry,
+        fdt,
+    })
 }
 
 fn load(system: &System, dist: &Dist, vm: &Vm) -> Result<Guest> {
@@ -180,8 +213,12 @@ fn load(system: &System, dist: &Dist, vm: &Vm) -> Result<Guest> {
         }
     })?;
     let guest = guest::read(&bytes, vm.ipa_base, vm.memory).map_err(|error| {
-        let fault = system.text.error(format!("`{}` cannot run this image: {error}", vm.name));
-        fault.at(vm.image_span.clone(), path.display().to_string()).advise(error.help())
+        let fault = system
+            .text
+            .error(format!("`{}` cannot run this image: {error}", vm.name));
+        fault
+            .at(vm.image_span.clone(), path.display().to_string())
+            .advise(error.help())
     })?;
     Ok(guest)
 }
@@ -192,10 +229,14 @@ fn second_half(vm: &Vm, image_end: u64) -> u64 {
 }
 
 fn initrd(system: &System, vm: &Vm, image_end: u64) -> Result<Option<Piece>> {
-    let Some((path, span)) = &vm.initrd else { return Ok(None) };
+    let Some((path, span)) = &vm.initrd else {
+        return Ok(None);
+    };
     let bytes = std::fs::read(path).map_err(|error| {
         let fault = system.text.error(format!("cannot read the RAM disk of `{}`", vm.name));
-        fault.at(span.clone(), format!("{}: {error}", path.display())).advise("paths start from the manifest's folder")
+        fault
+            .at(span.clone(), format!("{}: {error}", path.display()))
+            .advise("paths start from the manifest's folder")
     })?;
     let piece = Piece::new(second_half(vm, image_end).next_multiple_of(INITRD_ALIGN), bytes);
     fits(system, vm, piece.end(), "its RAM disk")?;
@@ -207,9 +248,13 @@ fn fits(system: &System, vm: &Vm, end: u64, what: &str) -> Result<(), ManifestEr
     if end <= ram_end {
         return Ok(());
     }
-    let fault = system.text.error(format!("`{}` has no room for {what} behind its image", vm.name));
+    let fault = system
+        .text
+        .error(format!("`{}` has no room for {what} behind its image", vm.name));
     let needed = (end - vm.ipa_base).next_multiple_of(FDT_ALIGN);
-    Err(fault.at(vm.memory_span.clone(), "this much").advise(format!("give it at least {}", Bytes(needed))))
+    Err(fault
+        .at(vm.memory_span.clone(), "this much")
+        .advise(format!("give it at least {}", Bytes(needed))))
 }
 
 fn add_devices(system: &System, blob: &mut Blob, vm: u32, from: &Vm) {
@@ -243,15 +288,16 @@ fn add_devices(system: &System, blob: &mut Blob, vm: u32, from: &Vm) {
 }
 
 fn add_channels(system: &System, blob: &mut Blob) {
-    blob.channels.extend(system.channels.iter().map(|channel| config::Channel {
-        name: name(&channel.name),
-        a_vm: channel.client as u32,
-        b_vm: channel.server as u32,
-        a_rights: channel.client_rights.bits(),
-        b_rights: channel.server_rights.bits(),
-        a_intid: channel.client_intid,
-        b_intid: channel.server_intid,
-    }));
+    blob.channels
+        .extend(system.channels.iter().map(|channel| config::Channel {
+            name: name(&channel.name),
+            a_vm: channel.client as u32,
+            b_vm: channel.server as u32,
+            a_rights: channel.client_rights.bits(),
+            b_rights: channel.server_rights.bits(),
+            a_intid: channel.client_intid,
+            b_intid: channel.server_intid,
+        }));
 }
 
 /// A name that the manifest has checked, padded.

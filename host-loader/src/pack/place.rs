@@ -37,7 +37,10 @@ pub fn place(board: &Board, reserved_end: u64, wishes: &[Wish]) -> Result<Vec<u6
     let mut bases = vec![0; wishes.len()];
     let mut taken: Vec<(usize, Region)> = Vec::new();
     for (index, wish) in wishes.iter().enumerate().filter(|(_, wish)| wish.identity) {
-        let region = Region { base: wish.ipa, size: wish.size };
+        let region = Region {
+            base: wish.ipa,
+            size: wish.size,
+        };
         if !board.ram.contains(region.base, region.size) {
             return Err((index, Refusal::NoRam));
         }
@@ -51,7 +54,8 @@ pub fn place(board: &Board, reserved_end: u64, wishes: &[Wish]) -> Result<Vec<u6
         taken.push((index, region));
     }
     for (index, wish) in wishes.iter().enumerate().filter(|(_, wish)| !wish.identity) {
-        let base = first_fit(board, reserved_end, &taken, wish.size).map_err(|largest| (index, Refusal::Full { largest }))?;
+        let base =
+            first_fit(board, reserved_end, &taken, wish.size).map_err(|largest| (index, Refusal::Full { largest }))?;
         bases[index] = base;
         taken.push((index, Region { base, size: wish.size }));
     }
@@ -62,7 +66,10 @@ pub fn place(board: &Board, reserved_end: u64, wishes: &[Wish]) -> Result<Vec<u6
 fn first_fit(board: &Board, reserved_end: u64, taken: &[(usize, Region)], size: u64) -> Result<u64, u64> {
     let mut sorted: Vec<Region> = taken.iter().map(|(_, region)| *region).collect();
     sorted.sort_by_key(|region| region.base);
-    sorted.push(Region { base: board.ram.end(), size: 0 });
+    sorted.push(Region {
+        base: board.ram.end(),
+        size: 0,
+    });
     let mut free = reserved_end.next_multiple_of(BLOCK);
     let mut largest = 0;
     for region in sorted {
@@ -85,11 +92,19 @@ mod tests {
     const END: u64 = 0x4020_0000 + 3 * MIB;
 
     fn wish(size: u64) -> Wish {
-        Wish { ipa: 0x4000_0000, size, identity: false }
+        Wish {
+            ipa: 0x4000_0000,
+            size,
+            identity: false,
+        }
     }
 
     fn identity(ipa: u64, size: u64) -> Wish {
-        Wish { ipa, size, identity: true }
+        Wish {
+            ipa,
+            size,
+            identity: true,
+        }
     }
 
     #[test]
@@ -101,12 +116,24 @@ mod tests {
 
     #[test]
     fn no_two_overlap_and_all_are_aligned() {
-        let wishes: Vec<Wish> = (1..12).map(|n| wish(n * 2 * MIB)).chain([identity(0x4800_0000, 8 * MIB)]).collect();
+        let wishes: Vec<Wish> = (1..12)
+            .map(|n| wish(n * 2 * MIB))
+            .chain([identity(0x4800_0000, 8 * MIB)])
+            .collect();
         let bases = place(&QEMU_VIRT, END, &wishes).unwrap();
         for (i, a) in bases.iter().enumerate() {
             assert!(a.is_multiple_of(BLOCK) && *a >= END && QEMU_VIRT.ram.contains(*a, wishes[i].size));
             for (j, b) in bases.iter().enumerate().skip(i + 1) {
-                let (a, b) = (Region { base: *a, size: wishes[i].size }, Region { base: *b, size: wishes[j].size });
+                let (a, b) = (
+                    Region {
+                        base: *a,
+                        size: wishes[i].size,
+                    },
+                    Region {
+                        base: *b,
+                        size: wishes[j].size,
+                    },
+                );
                 assert!(!a.overlaps(&b), "{i} {j}");
             }
         }
@@ -118,6 +145,9 @@ mod tests {
         check(&[wish(1024 * MIB)], (0, Refusal::Full { largest: 1018 * MIB }));
         check(&[identity(0x8000_0000, 2 * MIB)], (0, Refusal::NoRam));
         check(&[identity(0x4000_0000, 2 * MIB)], (0, Refusal::Hypervisor { end: END }));
-        check(&[identity(0x5000_0000, 4 * MIB), identity(0x5020_0000, 4 * MIB)], (1, Refusal::Vm(0)));
+        check(
+            &[identity(0x5000_0000, 4 * MIB), identity(0x5020_0000, 4 * MIB)],
+            (1, Refusal::Vm(0)),
+        );
     }
 }

@@ -72,7 +72,15 @@ impl Keyboard {
                 }
             }
         });
-        Keyboard { bytes, focus: Cell::new(Focus { vm: focus, vms, prefixed: false }), raw }
+        Keyboard {
+            bytes,
+            focus: Cell::new(Focus {
+                vm: focus,
+                vms,
+                prefixed: false,
+            }),
+            raw,
+        }
     }
 
     /// Whether the terminal is in raw mode.
@@ -109,9 +117,27 @@ mod tests {
 
     #[test]
     fn keys_after_the_prefix_are_ours() {
-        let mut focus = Focus { vm: 0, vms: 2, prefixed: false };
-        let keys: Vec<Key> = b"a\x01nb\x01\x01\x01nc\x01x".iter().filter_map(|byte| focus.take(*byte)).collect();
+        let mut focus = Focus {
+            vm: 0,
+            vms: 2,
+            prefixed: false,
+        };
+        let keys: Vec<Key> = b"a\x01nb\x01\x01\x01nc\x01x"
+            .iter()
+            .filter_map(|byte| focus.take(*byte))
+            .collect();
         let byte = |vm, byte| Key::Byte { vm, byte };
-        assert_eq!(keys, [byte(0, b'a'), Key::Focus(1), byte(1, b'b'), byte(1, 1), Key::Focus(0), byte(0, b'c'), Key::Quit]);
+        assert_eq!(
+            keys,
+            [
+                byte(0, b'a'),
+                Key::Focus(1),
+                byte(1, b'b'),
+                byte(1, 1),
+                Key::Focus(0),
+                byte(0, b'c'),
+                Key::Quit
+            ]
+        );
     }
 }

@@ -23,7 +23,10 @@ pub enum Event {
     /// Something came over the UART.
     Item(Item),
     /// QEMU has ended; what it said on its standard error.
-    Ended { stderr: String },
+    Ended {
+        /// All of it.
+        stderr: String,
+    },
 }
 
 /// A running machine; dropping it ends it.
@@ -42,22 +45,38 @@ impl Machine {
     /// # Errors
     /// QEMU is not installed or the image cannot be written.
     pub fn start(system: &System, packed: &Packed, options: &Options) -> Result<Machine> {
-        let folder = tempfile::tempdir().into_diagnostic().wrap_err("no folder for the image")?;
+        let folder = tempfile::tempdir()
+            .into_diagnostic()
+            .wrap_err("no folder for the image")?;
         let image = folder.path().join("system.img");
-        std::fs::write(&image, &packed.image).into_diagnostic().wrap_err("cannot write the image")?;
+        std::fs::write(&image, &packed.image)
+            .into_diagnostic()
+            .wrap_err("cannot write the image")?;
         let mut child = Command::new(qemu::PROGRAM)
             .args(arguments(system, &image, options))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| miette!(help = "cargo xtask installs it", "cannot start {}: {error}", qemu::PROGRAM))?;
-        let (Some(keys), Some(uart), Some(words)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+            .map_err(|error| {
+                miette!(
+                    help = "cargo xtask installs it",
+                    "cannot start {}: {error}",
+                    qemu::PROGRAM
+                )
+            })?;
+        let (Some(keys), Some(uart), Some(words)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
             return Err(miette!("{} has no standard streams", qemu::PROGRAM));
         };
         let (sender, events) = channel();
         thread::spawn(move || listen(uart, words, &sender));
-        Ok(Machine { child: Mutex::new(child), keys: Mutex::new((keys, Mux::new())), events: Mutex::new(events), _folder: folder })
+        Ok(Machine {
+            child: Mutex::new(child),
+            keys: Mutex::new((keys, Mux::new())),
+            events: Mutex::new(events),
+            _folder: folder,
+        })
     }
 
     /// What it does next; `None` if that is nothing for this long.

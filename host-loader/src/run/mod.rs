@@ -37,7 +37,12 @@ pub fn arguments(system: &System, kernel: &std::path::Path, options: &Options) -
     if !options.no_icount {
         add(qemu::ICOUNT);
     }
-    add(&["-smp", &system.cpus.to_string(), "-kernel", &kernel.display().to_string()]);
+    add(&[
+        "-smp",
+        &system.cpus.to_string(),
+        "-kernel",
+        &kernel.display().to_string(),
+    ]);
     let mut link = options.link.as_ref();
     for (index, device) in system.vms.iter().flat_map(|vm| &vm.virtio).enumerate() {
         let bus = format!("bus=virtio-mmio-bus.{}", device.transport);
@@ -50,10 +55,16 @@ pub fn arguments(system: &System, kernel: &std::path::Path, options: &Options) -
                 };
                 add(&["-chardev", &backend]);
                 add(&["-device", &format!("virtio-serial-device,id=serial{index},{bus}")]);
-                add(&["-device", &format!("virtconsole,bus=serial{index}.0,chardev=console{index}")]);
+                add(&[
+                    "-device",
+                    &format!("virtconsole,bus=serial{index}.0,chardev=console{index}"),
+                ]);
             }
             VirtioKind::Block(file) => {
-                add(&["-drive", &format!("if=none,id=disk{index},format=raw,file={}", file.display())]);
+                add(&[
+                    "-drive",
+                    &format!("if=none,id=disk{index},format=raw,file={}", file.display()),
+                ]);
                 add(&["-device", &format!("virtio-blk-device,drive=disk{index},{bus}")]);
             }
             VirtioKind::Rng => add(&["-device", &format!("virtio-rng-device,{bus}")]),
@@ -91,7 +102,10 @@ impl Outcome {
 
     /// A VM's console as text.
     pub fn console(&self, vm: usize) -> String {
-        self.consoles.get(vm).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+        self.consoles
+            .get(vm)
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// Takes in what the machine sent.
@@ -172,8 +186,11 @@ fn drive(
     mut see: impl FnMut(&Machine, Option<&Event>) -> io::Result<()>,
 ) -> Result<Outcome> {
     let names: Vec<String> = system.vms.iter().map(|vm| vm.name.clone()).collect();
-    let mut outcome =
-        Outcome { stopped: vec![None; names.len()], consoles: vec![Vec::new(); names.len()], ..Outcome::default() };
+    let mut outcome = Outcome {
+        stopped: vec![None; names.len()],
+        consoles: vec![Vec::new(); names.len()],
+        ..Outcome::default()
+    };
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     loop {
         let event = machine.next(POLL);
