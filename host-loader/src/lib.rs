@@ -6,13 +6,10 @@
 
 pub mod cli;
 pub mod cmd;
-pub mod console;
-pub mod dist;
-pub mod fdt;
-pub mod manifest;
+pub mod env;
 pub mod obj;
-pub mod pack;
-pub mod run;
+pub mod render;
+pub mod verify;
 
 /// How a verb ended, short of an error: the exit status of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

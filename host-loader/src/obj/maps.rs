@@ -9,6 +9,10 @@ use super::error::ObjError;
 pub const ARRAY: u32 = 2;
 /// `BPF_F_RDONLY_PROG`: programs may only read.
 pub const F_RDONLY_PROG: u32 = 1 << 7;
+/// `BPF_F_WRONLY_PROG`: programs may only write.
+pub const F_WRONLY_PROG: u32 = 1 << 8;
+/// `BPF_MAP_TYPE_ARRAY_OF_MAPS`, `BPF_MAP_TYPE_HASH_OF_MAPS`.
+const OF_MAPS: [u32; 2] = [12, 13];
 /// Bytes of a legacy definition that carry meaning: type, key size, value size, most entries, flags.
 const LEGACY_BYTES: usize = 20;
 /// Maps in one object; a program names them by a 32-bit immediate, an object of more is damaged.
@@ -44,6 +48,8 @@ pub struct MapDef {
     pub flags: u32,
     /// Where the definition comes from.
     pub origin: Origin,
+    /// For a map of maps: which map (index into the object's) its values are like.
+    pub inner: Option<usize>,
     /// Section it lies in.
     pub(super) section: usize,
     /// Byte offset in the section.
@@ -55,8 +61,8 @@ pub fn all(file: &File<'_>, btf: Option<&Btf>) -> Result<Vec<MapDef>, ObjError> 
     let mut out = Vec::new();
     for (index, section) in file.sections.iter().enumerate() {
         match section.name.as_str() {
-            ".maps" => out.extend(from_btf(file, index, btf)?),
-            "maps" => out.extend(from_legacy(file, index, section)?),
+            ".maps" => append(&mut out, from_btf(file, index, btf)?),
+            "maps" => append(&mut out, from_legacy(file, index, section)?),
             _ => {}
         }
     }
@@ -73,6 +79,14 @@ pub fn all(file: &File<'_>, btf: Option<&Btf>) -> Result<Vec<MapDef>, ObjError> 
         });
     }
     Ok(out)
+}
+
+fn append(all: &mut Vec<MapDef>, more: Vec<MapDef>) {
+    let base = all.len();
+    all.extend(more.into_iter().map(|m| MapDef {
+        inner: m.inner.map(|i| i + base),
+        ..m
+    }));
 }
 
 /// Global variables: `.rodata`, `.data`, `.bss` and their named parts.
@@ -119,6 +133,7 @@ fn from_data(index: usize, section: &Section<'_>) -> Result<MapDef, ObjError> {
             0
         },
         origin: Origin::Data(initial),
+        inner: None,
         section: index,
         offset: 0,
     })
@@ -151,12 +166,29 @@ fn from_legacy(file: &File<'_>, index: usize, section: &Section<'_>) -> Result<V
             max_entries: word(3),
             flags: word(4),
             origin: Origin::Legacy,
+            inner: None,
             section: index,
             offset: symbol.value,
         });
     }
     out.sort_by_key(|m| m.offset);
+    let ids: Vec<Option<u32>> = out.iter().map(|m| word_at(section, m.offset, ELF_ID)).collect();
+    for at in 0..out.len() {
+        let wanted = word_at(section, out[at].offset, ELF_INNER_ID).filter(|_| OF_MAPS.contains(&out[at].kind));
+        out[at].inner = wanted.and_then(|w| ids.iter().position(|id| *id == Some(w)));
+    }
     Ok(out)
+}
+
+/// iproute2's definitions go on: identifier, pinning, identifier of the inner map, its index.
+const ELF_ID: usize = 5;
+const ELF_INNER_ID: usize = 7;
+
+fn word_at(section: &Section<'_>, offset: usize, word: usize) -> Option<u32> {
+    let at = offset.checked_add(word * 4)?;
+    Some(u32::from_le_bytes(
+        section.data.get(at..at.checked_add(4)?)?.try_into().ok()?,
+    ))
 }
 
 fn from_btf(file: &File<'_>, index: usize, btf: Option<&Btf>) -> Result<Vec<MapDef>, ObjError> {
@@ -172,10 +204,36 @@ fn from_btf(file: &File<'_>, index: usize, btf: Option<&Btf>) -> Result<Vec<MapD
             .iter()
             .find(|s| s.section == Some(index) && s.name == *name);
         let offset = symbol.map_or(placed.offset as usize, |s| s.value);
-        out.push(definition(btf, name, *type_id, index, offset)?);
+        out.push((definition(btf, name, *type_id, index, offset)?, *type_id));
     }
-    out.sort_by_key(|m| m.offset);
-    Ok(out)
+    out.sort_by_key(|(m, _)| m.offset);
+    let mut defs: Vec<MapDef> = out.iter().map(|(m, _)| m.clone()).collect();
+    // What the values of a map of maps are like is a definition of its own, at no place in the section.
+    for at in 0..out.len() {
+        let Some(inner) = inner_type(btf, out[at].1) else {
+            continue;
+        };
+        let name = format!("{} (inner)", defs[at].name);
+        let inner = definition(btf, &name, inner, index, usize::MAX)?;
+        defs[at].inner = Some(defs.len());
+        defs.push(inner);
+    }
+    Ok(defs)
+}
+
+/// `__array(values, struct {...})` is an array of pointers to a definition.
+fn inner_type(btf: &Btf, type_id: u32) -> Option<u32> {
+    let Type::Struct { members, .. } = btf.plain(type_id) else {
+        return None;
+    };
+    let values = members.iter().find(|m| m.name == "values")?;
+    let Type::Array { element, .. } = btf.plain(values.type_id) else {
+        return None;
+    };
+    let Type::Pointer(pointee) = btf.plain(*element) else {
+        return None;
+    };
+    matches!(btf.plain(*pointee), Type::Struct { .. }).then_some(*pointee)
 }
 
 fn definition(btf: &Btf, name: &str, type_id: u32, section: usize, offset: usize) -> Result<MapDef, ObjError> {
@@ -191,6 +249,7 @@ fn definition(btf: &Btf, name: &str, type_id: u32, section: usize, offset: usize
         max_entries: 0,
         flags: 0,
         origin: Origin::Btf,
+        inner: None,
         section,
         offset,
     };

@@ -14,8 +14,6 @@
 extern crate std;
 
 pub mod addr;
-pub mod config;
-pub mod ipc;
 pub mod pl011;
 pub mod psci;
 pub mod sched;
@@ -23,4 +21,3 @@ pub mod stage2;
 #[cfg(test)]
 mod testrng;
 pub mod vgic;
-pub mod vtimer;

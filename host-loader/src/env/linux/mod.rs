@@ -1,0 +1,72 @@
+//! Linux's environments: so that objects made for Linux can be verified, and the verifier be held against its peers.
+//!
+//! Facts of Linux 6.x on x86-64, for a privileged loader.
+
+mod helpers;
+mod helpers_high;
+mod helpers_low;
+mod objects;
+mod program_type;
+
+pub use helpers::name as helper_name;
+pub use program_type::{ProgramType, by_section};
+
+use verifier::env::{Limits, Rules};
+
+use super::Environment;
+
+/// Object number of a socket that a lookup in a socket map yields.
+pub(super) const SOCKET: u16 = objects::SOCK;
+/// And of an AF_XDP socket.
+pub(super) const XDP_SOCKET: u16 = objects::XDP_SOCK;
+
+/// Slots Linux takes at most (`BPF_COMPLEXITY_LIMIT_INSNS`), and so the bound of an accepted program: Linux visits no
+/// more on one path.
+const INSNS_MAX: u32 = 1_000_000;
+/// Linux bounds the sum over paths by visiting; our bound of a loop with helpers in it may be larger and still be true.
+const INSN_BOUND_MAX: u64 = 1 << 40;
+/// Effort before we give up.
+const VISITS_MAX: u64 = 64_000_000;
+/// `MAX_PACKET_OFF`.
+const PACKET_BYTES: u32 = 65_535;
+
+/// The environment of a program type; `section` narrows it where Linux does (`cgroup/connect6`).
+pub fn environment(kind: ProgramType, section: &str) -> Environment {
+    Environment {
+        name: format!("linux {}", type_name(kind)),
+        helpers: helpers::of(kind),
+        objects: objects::of(kind, section.ends_with('6')).to_vec(),
+        rules: rules(kind),
+        limits: Limits {
+            insns_max: INSNS_MAX,
+            insn_bound_max: INSN_BOUND_MAX,
+            visits_max: VISITS_MAX,
+        },
+    }
+}
+
+fn type_name(kind: ProgramType) -> String {
+    use clap::ValueEnum;
+    kind.to_possible_value()
+        .map_or_else(String::new, |v| v.get_name().replace('-', "_"))
+}
+
+fn rules(kind: ProgramType) -> Rules {
+    let returns = match kind {
+        ProgramType::CgroupSkb => Some((0, 3)),
+        ProgramType::CgroupSock | ProgramType::SockOps => Some((0, 1)),
+        ProgramType::CgroupSockAddr => Some((0, 3)),
+        _ => None,
+    };
+    let packet_loads = matches!(kind, ProgramType::SocketFilter | ProgramType::Sched);
+    Rules {
+        returns,
+        hide_pointers: false,
+        no_uninit_stack: false,
+        strict_align: false,
+        no_unreachable: false,
+        packet_bytes: PACKET_BYTES,
+        packet_loads,
+        memory_arg_bytes: 0,
+    }
+}
