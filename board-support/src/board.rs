@@ -99,10 +99,15 @@ mod tests {
 
     #[test]
     fn regions_know_their_ends() {
-        let region = Region { base: 0x1000, size: 0x1000 };
+        let region = Region {
+            base: 0x1000,
+            size: 0x1000,
+        };
         assert!(region.contains(0x1000, 0x1000) && region.contains(0x1fff, 1) && region.contains(0x2000, 0));
         assert!(!region.contains(0xfff, 1) && !region.contains(0x1fff, 2) && !region.contains(0x1800, u64::MAX));
         assert!(region.overlaps(&Region { base: 0x1fff, size: 1 }));
-        assert!(!region.overlaps(&Region { base: 0x2000, size: 1 }) && !region.overlaps(&Region { base: 0x1800, size: 0 }));
+        assert!(
+            !region.overlaps(&Region { base: 0x2000, size: 1 }) && !region.overlaps(&Region { base: 0x1800, size: 0 })
+        );
     }
 }

@@ -8,16 +8,38 @@ const MIB: u64 = 1 << 20;
 /// platform that guests see.
 pub const VIRT: Board = Board {
     name: "qemu-virt",
-    ram: Region { base: 0x4000_0000, size: 1024 * MIB },
+    ram: Region {
+        base: 0x4000_0000,
+        size: 1024 * MIB,
+    },
     load: 0x4020_0000,
     cpus_max: 8,
     gic: Gic {
-        distributor: Region { base: 0x0800_0000, size: 0x1_0000 },
-        redistributors: Region { base: 0x080a_0000, size: 0xf6_0000 },
+        distributor: Region {
+            base: 0x0800_0000,
+            size: 0x1_0000,
+        },
+        redistributors: Region {
+            base: 0x080a_0000,
+            size: 0xf6_0000,
+        },
         redistributor_stride: 0x2_0000,
     },
-    uart: Uart { registers: Region { base: 0x0900_0000, size: 0x1000 }, intid: 33, clock_hz: 24_000_000 },
-    transports: Transports { base: 0x0a00_0000, stride: 0x200, count: 32, first_intid: 48, per_page: 8 },
+    uart: Uart {
+        registers: Region {
+            base: 0x0900_0000,
+            size: 0x1000,
+        },
+        intid: 33,
+        clock_hz: 24_000_000,
+    },
+    transports: Transports {
+        base: 0x0a00_0000,
+        stride: 0x200,
+        count: 32,
+        first_intid: 48,
+        per_page: 8,
+    },
     timer_intids: [29, 30, 27, 26],
     counter_hz: 62_500_000,
 };
@@ -49,10 +71,12 @@ pub const ARGUMENTS: &[&str] = &[
 ];
 
 /// Arguments that make one retired instruction one nanosecond of virtual time: counts and times are exact and repeatable.
-pub const ICOUNT: &[&str] = &["-icount", "shift=0"];
-
-/// Arguments that halt nothing but speed through sleep: virtual time jumps to the next timer when every CPU waits.
-pub const ICOUNT_NO_SLEEP: &[&str] = &["-icount", "shift=0,sleep=off"];
+/// When every CPU waits, time jumps to the next timer; with sleep it would follow the host's clock, past the timer by as
+/// much as the host is late.
+pub const ICOUNT: &[&str] = &["-icount", "shift=0,sleep=off"];
 
 const _: () = assert!(VIRT.ram.contains(VIRT.load, 1));
-const _: () = assert!(VIRT.load.is_multiple_of(2 * MIB), "arm64 boot protocol: 2 MiB aligned base, text_offset 0");
+const _: () = assert!(
+    VIRT.load.is_multiple_of(2 * MIB),
+    "arm64 boot protocol: 2 MiB aligned base, text_offset 0"
+);

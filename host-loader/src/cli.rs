@@ -22,6 +22,8 @@ pub struct Cli {
 pub enum Verb {
     Check(cmd::check::Args),
     Disasm(cmd::disasm::Args),
+    Pack(cmd::pack::Args),
+    Run(cmd::run::Args),
 }
 
 /// Runs the verb that was parsed.
@@ -29,6 +31,8 @@ pub fn run(cli: Cli) -> miette::Result<Status> {
     match cli.verb {
         Verb::Check(args) => cmd::check::run(args),
         Verb::Disasm(args) => cmd::disasm::run(args),
+        Verb::Pack(args) => cmd::pack::run(args),
+        Verb::Run(args) => cmd::run::run(args),
     }
 }
 

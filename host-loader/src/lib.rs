@@ -6,9 +6,15 @@
 
 pub mod cli;
 pub mod cmd;
+pub mod console;
+pub mod dist;
 pub mod env;
+pub mod fdt;
+pub mod manifest;
 pub mod obj;
+pub mod pack;
 pub mod render;
+pub mod run;
 pub mod verify;
 
 /// How a verb ended, short of an error: the exit status of the command.

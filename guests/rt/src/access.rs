@@ -1,12 +1,12 @@
 //! Memory accesses to addresses that Rust does not own: devices, and anything else a guest dares to touch.
 //!
-//! Reads may go anywhere. Writes are refused inside the image, whose bytes are Rust objects. A fault that comes back to
+//! Reads may go anywhere. Writes are refused where Rust objects live. A fault that comes back to
 //! EL1 (alignment, translation, external abort) is returned as [`Fault`]; one that the hypervisor takes ends the VM.
 
 use core::arch::global_asm;
 
 use crate::exceptions::Frame;
-use crate::mmu;
+use crate::platform;
 
 /// A synchronous exception that an access raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,11 +127,10 @@ pub fn try_read(address: usize, width: Width) -> Result<u64, Fault> {
 /// The fault, if the access raised one at EL1.
 ///
 /// # Panics
-/// If the bytes lie in the guest's image or in memory it has lent out ([`crate::platform::spare_ram`] is free to write).
+/// If the bytes lie in the image, the device tree or the initrd ([`platform::spare_ram`] is free to write).
 pub fn try_write(address: usize, width: Width, value: u64) -> Result<(), Fault> {
-    let (start, _, _, end) = mmu::image();
-    assert!(address.saturating_add(width.bytes()) <= start || address >= end, "write into the image");
-    // SAFETY: outside the image there are no Rust objects: devices and unused RAM.
+    assert!(!platform::is_taken(address, width.bytes()), "write into memory that is in use");
+    // SAFETY: outside of what `is_taken` knows there are no Rust objects: devices and unused RAM.
     let outcome = unsafe { rt_try_write(address, width.bytes().trailing_zeros(), value) };
     if outcome.esr == 0 { Ok(()) } else { Err(Fault { esr: outcome.esr }) }
 }

@@ -6,6 +6,13 @@ use core::arch::asm;
 #[derive(Debug, Clone, Copy)]
 pub struct Daif(u64);
 
+impl Daif {
+    /// Whether IRQs were masked.
+    pub fn was_masked(self) -> bool {
+        self.0 & 1 << 7 != 0
+    }
+}
+
 /// Masks IRQs.
 #[inline]
 pub fn irq_off() -> Daif {

@@ -14,14 +14,21 @@
 //! ```
 #![no_std]
 
+#[cfg(feature = "virtio")]
+extern crate alloc;
+
 pub mod access;
 mod boot;
 pub mod buffer;
 pub mod console;
 pub mod cpu;
 mod exceptions;
+#[cfg(feature = "embassy")]
+pub mod embassy;
 pub mod exit;
 pub mod gic;
+#[cfg(feature = "virtio")]
+mod heap;
 pub mod hvc;
 pub mod irq;
 pub mod measure;
@@ -30,3 +37,5 @@ pub mod platform;
 pub mod psci;
 pub mod rng;
 pub mod timer;
+#[cfg(feature = "virtio")]
+pub mod virtio;

@@ -18,6 +18,7 @@ pub struct Platform {
     pub ram: (usize, usize),
     /// Address and size of the initrd; size 0 if there is none.
     pub initrd: (usize, usize),
+    device_tree: (usize, usize),
     virtio: [(usize, u32); VIRTIO_MAX],
     virtio_count: usize,
 }
@@ -31,6 +32,7 @@ static PLATFORM: Slot = Slot(UnsafeCell::new(Platform {
     bootargs: "",
     ram: (0, 0),
     initrd: (0, 0),
+    device_tree: (0, 0),
     virtio: [(0, 0); VIRTIO_MAX],
     virtio_count: 0,
 }));
@@ -72,21 +74,44 @@ impl Platform {
     }
 }
 
-/// Free RAM above the image: start and size. The device tree may be at its end; the first `MIN_SPARE` bytes are not.
+/// The largest piece of RAM that holds neither the image, nor the device tree, nor the initrd: start and size.
 pub fn spare_ram() -> (usize, usize) {
-    let end = mmu::image().3;
-    let start = end.next_multiple_of(4096);
-    let (base, size) = get().ram;
-    (start, (base + size).saturating_sub(start))
+    let (image_start, _, _, image_end) = mmu::image();
+    let platform = get();
+    let (ram, size) = platform.ram;
+    let mut taken = [(image_start, image_end - image_start), platform.device_tree, platform.initrd, (ram + size, 0)];
+    taken.sort_unstable();
+    let mut best = (ram, 0);
+    let mut free_from = ram;
+    for (start, bytes) in taken.into_iter().filter(|(start, _)| *start >= ram) {
+        if start.saturating_sub(free_from) > best.1 {
+            best = (free_from, start - free_from);
+        }
+        free_from = free_from.max((start + bytes).next_multiple_of(4096));
+    }
+    best
+}
+
+/// Whether `address..address + bytes` touches memory that Rust objects or references live in.
+pub(crate) fn is_taken(address: usize, bytes: usize) -> bool {
+    let (image_start, _, _, image_end) = mmu::image();
+    let platform = get();
+    let end = address.saturating_add(bytes);
+    [(image_start, image_end - image_start), platform.device_tree, platform.initrd]
+        .into_iter()
+        .any(|(start, size)| address < start.saturating_add(size) && end > start)
 }
 
 const MAGIC: u32 = 0xd00d_feed;
 
+/// Start of RAM of the `virt` machine.
+const VIRT_RAM: usize = 0x4000_0000;
+
 /// QEMU leaves x0 alone for an ELF and puts its tree at the start of RAM.
 fn find(dtb: usize) -> Option<usize> {
     let ram = mmu::image().0 - 0x20_0000;
-    [dtb, ram].into_iter().find(|&address| {
-        // SAFETY: a mapped, aligned word, read as plain bytes; both places are RAM.
+    [dtb, ram, VIRT_RAM].into_iter().find(|&address| {
+        // SAFETY: a mapped, aligned word, read as plain bytes. Below a hypervisor x0 is right and the rest not tried.
         address != 0 && address % 4 == 0 && u32::from_be(unsafe { (address as *const u32).read_volatile() }) == MAGIC
     })
 }
@@ -101,7 +126,8 @@ pub(crate) fn init(dtb: usize) {
         Ok(tree) => tree,
         Err(error) => panic!("device tree: {error}"),
     };
-    let platform = read(tree);
+    let mut platform = read(tree);
+    platform.device_tree = (address, tree.data().len());
     mmu::map_ram(platform.ram.0, platform.ram.1);
     // SAFETY: see `Slot`.
     unsafe { *PLATFORM.0.get() = platform }

@@ -2,3 +2,5 @@
 
 pub mod check;
 pub mod disasm;
+pub mod pack;
+pub mod run;

@@ -14,6 +14,7 @@ mod wire;
 
 pub mod call;
 pub mod config;
+pub mod config_fault;
 pub mod console;
 pub mod link;
 pub mod path;

@@ -14,6 +14,8 @@
 extern crate std;
 
 pub mod addr;
+pub mod config;
+pub mod ipc;
 pub mod pl011;
 pub mod psci;
 pub mod sched;
@@ -21,3 +23,4 @@ pub mod stage2;
 #[cfg(test)]
 mod testrng;
 pub mod vgic;
+pub mod vtimer;

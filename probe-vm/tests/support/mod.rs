@@ -75,6 +75,15 @@ pub fn conformance() -> Option<Vec<Case>> {
 /// `aux` bit of Linux's rows: a zeroed buffer of `data_size` bytes instead of `data`.
 const LARGE_MEM: u64 = 16;
 
+/// Inside Linux a `w = w` with immediate 1 marks a zero extension for its compilers; RFC 9669 has that field 0.
+fn without_zext_mark(slot: u64) -> u64 {
+    if slot as u8 == 0xbc && slot >> 32 == 1 {
+        slot & 0xffff_ffff
+    } else {
+        slot
+    }
+}
+
 /// Linux's lib/test_bpf.c, one case per input. It compares an `int`, and r2 is not set.
 pub fn linux() -> Option<Vec<Case>> {
     let mut cases = Vec::new();
@@ -85,7 +94,10 @@ pub fn linux() -> Option<Vec<Case>> {
             cases.push(Case {
                 name: r["descr"].as_str().unwrap().into(),
                 groups: vec!["linux".into()],
-                slots: slots_of(r["insns"].as_str().unwrap()),
+                slots: slots_of(r["insns"].as_str().unwrap())
+                    .into_iter()
+                    .map(without_zext_mark)
+                    .collect(),
                 mem: if large {
                     vec![0; size]
                 } else {
@@ -133,4 +145,33 @@ pub fn interpret(case: &Case) -> Result<interp::Done, Fault> {
         &mut SuiteHelpers,
         &mut (),
     )
+}
+
+/// Executes a batch under `qemu-aarch64`; `None` (with a line that says so) where that is not installed.
+#[cfg(feature = "conformance")]
+pub fn execute(batch: &probe_vm::conformance::Batch, cpu: &str) -> Option<Vec<probe_vm::conformance::Outcome>> {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("gnomon-jit-{}-{number}", std::process::id()));
+    std::fs::write(&path, batch.elf()).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let run = std::process::Command::new("qemu-aarch64")
+        .args(["-cpu", cpu])
+        .arg(&path)
+        .output();
+    std::fs::remove_file(&path).unwrap();
+    let Ok(output) = run else {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "qemu-aarch64 is missing");
+        println!("skipped: qemu-aarch64 is not installed");
+        return None;
+    };
+    assert!(
+        output.status.success(),
+        "qemu-aarch64: {:?} {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Some(batch.outcomes(&output.stdout).expect("output of another size"))
 }

@@ -32,6 +32,11 @@ pub const fn tbz(nonzero: bool, bit: u32, rt: Reg, words: i32) -> u32 {
     (bit & 32) << 26 | 0x3600_0000 | op | (bit & 31) << 19 | (words as u32 & 0x3fff) << 5 | rt.at(0)
 }
 
+/// `adr`: the address of the word `words` from here, ±1 MiB.
+pub const fn adr(rd: Reg, words: i32) -> u32 {
+    0x1000_0000 | (words as u32 & 0x7_ffff) << 5 | rd.at(0)
+}
+
 /// `blr`.
 pub const fn blr(rn: Reg) -> u32 {
     0xd63f_0000 | rn.at(5)

@@ -156,6 +156,7 @@ fn flow_cases(g: &mut Rng, out: &mut Cases) {
         out.push((b_cond(cond, words), format!("b.{name} .+({})", words * 4)));
     }
     out.push((b(words), format!("b .+({})", words * 4)));
+    out.push((adr(d, words), format!("adr x{}, .+({})", d.0, words * 4)));
     out.push((bl(words), format!("bl .+({})", words * 4)));
     let bit = g.below(64) as u32;
     let bw = if bit < 32 { Width::W } else { Width::X };
