@@ -96,7 +96,10 @@ impl<W: Word> Map<'_, W> {
     }
 
     fn search<K: Source + ?Sized>(&self, key: &K) -> Search {
-        let mut search = Search { found: None, free: None };
+        let mut search = Search {
+            found: None,
+            free: None,
+        };
         let mut fewest = WAYS;
         for bucket in self.buckets(self.hash(key)) {
             let mut live = 0;
@@ -224,6 +227,10 @@ impl<W: Word> Map<'_, W> {
 
     /// Live entries of a hash.
     pub fn hash_count(&self) -> u64 {
-        if self.geo.def.kind.is_hash() { self.get(COUNT_AT, Relaxed) } else { 0 }
+        if self.geo.def.kind.is_hash() {
+            self.get(COUNT_AT, Relaxed)
+        } else {
+            0
+        }
     }
 }

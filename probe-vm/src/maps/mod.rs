@@ -16,6 +16,8 @@ mod ring;
 mod word;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 pub use def::{

@@ -53,7 +53,11 @@ pub struct ReadOut {
 impl<W: Word> Map<'_, W> {
     /// Words of one entry as [`Map::read`] writes it.
     pub fn entry_words(&self, mode: ReadMode) -> u32 {
-        let key = if self.geo.def.kind.is_array() { 1 } else { self.geo.key_words() };
+        let key = if self.geo.def.kind.is_array() {
+            1
+        } else {
+            self.geo.key_words()
+        };
         let values = if mode.folds() { 1 } else { self.geo.cpus };
         key + values * self.geo.value_words()
     }
@@ -76,7 +80,11 @@ impl<W: Word> Map<'_, W> {
         }
         let first = u32::try_from(cursor).unwrap_or(u32::MAX).min(self.geo.slots);
         let last = first.saturating_add(READ_SLOTS_MAX).min(self.geo.slots);
-        let mut out = ReadOut { next: None, entries: 0, words: 0 };
+        let mut out = ReadOut {
+            next: None,
+            entries: 0,
+            words: 0,
+        };
         let mut slot = first;
         while slot < last && out.words + each <= room {
             if self.read_entry(slot, mode, sink, out.words) {
@@ -116,7 +124,11 @@ impl<W: Word> Map<'_, W> {
             let mut sum = 0u64;
             for cpu in 0..self.geo.cpus {
                 let at = self.geo.value_at(cpu, slot).unwrap_or(0) + i * 8;
-                let lane = if mode.clears() { self.take_lane(at) } else { self.get(at, Relaxed) };
+                let lane = if mode.clears() {
+                    self.take_lane(at)
+                } else {
+                    self.get(at, Relaxed)
+                };
                 if mode.folds() {
                     sum = sum.wrapping_add(lane);
                 } else {
@@ -157,9 +169,9 @@ impl<W: Word> Map<'_, W> {
     pub fn slot_of<K: super::Source + ?Sized>(&self, key: &K) -> Result<u32, MapError> {
         match self.geo.def.kind {
             MapKind::RingBuf => Err(MapError::Invalid),
-            MapKind::Array | MapKind::PerCpuArray => {
-                Some(key.word(0, 4) as u32).filter(|i| *i < self.geo.slots).ok_or(MapError::NoEntry)
-            }
+            MapKind::Array | MapKind::PerCpuArray => Some(key.word(0, 4) as u32)
+                .filter(|i| *i < self.geo.slots)
+                .ok_or(MapError::NoEntry),
             MapKind::Hash | MapKind::PerCpuHash => self.hash_find(key).ok_or(MapError::NoEntry),
         }
     }
@@ -176,7 +188,11 @@ impl<W: Word> Map<'_, W> {
         let hash = self.geo.def.kind.is_hash();
         let first = u32::try_from(cursor).unwrap_or(u32::MAX).min(self.geo.slots);
         let each = self.entry_words(ReadMode::PerCpu);
-        let step = if hash { READ_SLOTS_MAX } else { (READ_WORDS_MAX / each).clamp(1, READ_SLOTS_MAX) };
+        let step = if hash {
+            READ_SLOTS_MAX
+        } else {
+            (READ_WORDS_MAX / each).clamp(1, READ_SLOTS_MAX)
+        };
         let last = first.saturating_add(step).min(self.geo.slots);
         if hash {
             self.lock()?;

@@ -127,7 +127,7 @@ impl<W: Word> Map<'_, W> {
     /// Appends a record of `len` bytes. `bpf_ringbuf_output`.
     ///
     /// # Errors
-    /// `Busy` (Linux: `-EAGAIN` territory) is not used here: a record without room is `TooBig` and counted as lost.
+    /// `TooBig` without room; the record is counted as lost.
     pub fn ring_output<V: Source + ?Sized>(&self, cpu: u32, data: &V, len: u32) -> Result<(), MapError> {
         let at = self.ring_reserve(cpu, len).ok_or(MapError::TooBig)?;
         for i in 0..len.div_ceil(8) {
@@ -159,7 +159,12 @@ impl<W: Word> Map<'_, W> {
         let ring = self.ring_at(cpu).ok_or(MapError::Invalid)?;
         let data = ring + self.geo.values_at;
         let mask = self.geo.def.entries - 1;
-        let mut out = RingOut { words: 0, records: 0, lost: 0, more: false };
+        let mut out = RingOut {
+            words: 0,
+            records: 0,
+            lost: 0,
+            more: false,
+        };
         let mut tail = self.get(ring + CONSUMED, Relaxed);
         for _ in 0..RING_RECORDS_MAX {
             if tail == self.get(ring + PRODUCED, Acquire) {

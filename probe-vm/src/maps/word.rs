@@ -33,7 +33,8 @@ impl Word for AtomicU64 {
 
     #[inline]
     fn take(&self, old: u64, new: u64) -> bool {
-        self.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
     }
 }
 
