@@ -1,7 +1,7 @@
 //! Probes that the rows are repeated with.
 
-use hyp_abi::Call;
-use rt::hvc::{self, Refused};
+use rt::hvc::Refused;
+use rt::programs::{self, Attachment, Program};
 
 /// Which probe.
 #[derive(Debug, Clone, Copy)]
@@ -27,25 +27,30 @@ impl Probe {
 
 /// An attachment and the program behind it.
 pub struct Attached {
-    handle: u64,
-    attachment: u64,
+    program: Program,
+    attachment: Attachment,
 }
 
 /// Loads `probe` and attaches it to every exit.
 ///
 /// # Errors
 /// The first call that is refused.
-pub fn attach(_probe: Probe) -> Result<Attached, Refused> {
-    Err(Refused { status: hyp_abi::Status::NotSupported, x: [0; 8] })
+pub fn attach(probe: Probe) -> Result<Attached, Refused> {
+    let point = programs::point("vm_exit");
+    let images = match probe {
+        Probe::Empty => programs::EMPTY,
+        Probe::Counting => programs::COUNTING,
+    };
+    let program = Program::load(images[point])?;
+    let attachment = program.attach(point, None)?;
+    Ok(Attached { program, attachment })
 }
 
 impl Attached {
     /// Detaches and unloads.
     pub fn detach(self) {
-        for (call, argument) in [(Call::ProbeDetach, self.attachment), (Call::ProbeUnload, self.handle)] {
-            if let Err(refused) = hvc::call(call, [argument]) {
-                rt::exit::fail("bench", format_args!("{}: {:?}", call.name(), refused.status));
-            }
+        if let Err(refused) = self.attachment.detach().and_then(|()| self.program.unload()) {
+            rt::exit::fail("bench", format_args!("detach: {:?}", refused.status));
         }
     }
 }

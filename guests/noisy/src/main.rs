@@ -101,8 +101,8 @@ fn act(action: Action, rng: &mut Rng) {
         Action::DistributorRead => {
             GICD.read32(reg::ISENABLER + 4 * rng.below(8) as usize);
         }
-        // SPIs 960 to 987: nothing is wired to them.
-        Action::DistributorWrite => gic::set_priority(960 + rng.below(28) as u32, rng.next() as u8),
+        // SPIs with nothing wired to them.
+        Action::DistributorWrite => gic::set_priority(128 + rng.below(28) as u32, rng.next() as u8),
         Action::RedistributorRead => {
             GICR.read64(reg::GICR_TYPER);
         }

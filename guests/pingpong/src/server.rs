@@ -1,6 +1,6 @@
 //! The first word of a call says what to do:
 //! 0 echoes in a tight loop; 1 replies the count (second word) at which the last notification's handler was entered, then waits for the next notification in WFI with
-//! interrupts on; 2 stops.
+//! interrupts on; 2 stops; 3 notifies the caller with the bits of the second word, then replies.
 
 use hyp_abi::{Status, call};
 use rt::hvc::{self, Received};
@@ -8,6 +8,7 @@ use rt::{exit, measure, println, timer};
 
 const ARM: u64 = 1;
 const STOP: u64 = 2;
+const NOTIFY_BACK: u64 = 3;
 
 /// Serves until told to stop or the partner is gone.
 pub fn run(channel: u64) {
@@ -29,6 +30,12 @@ pub fn run(channel: u64) {
                     STOP => {
                         reply(from, message);
                         break;
+                    }
+                    NOTIFY_BACK => {
+                        if let Err(refused) = hvc::notify(from, message[1]) {
+                            exit::fail("pingpong server", format_args!("notify: {:?}", refused.status));
+                        }
+                        hvc::ipc_reply_recv(from, message)
                     }
                     // Answered by the tight loop's first reply, which carries six zeros as the caller's own words do.
                     0 if message == [0; 6] => decode(measure::serve_ipc(from)),

@@ -18,6 +18,7 @@ const FR_RXFE: u32 = 1 << 4;
 const FR_TXFE: u32 = 1 << 7;
 const LCR_H_8N1_FIFO: u32 = 3 << 5 | 1 << 4;
 const CR_ON: u32 = 1 << 9 | 1 << 8 | 1; // RXE, TXE, UARTEN
+const INT_TX: u32 = 1 << 5;
 const INT_RX: u32 = 1 << 4 | 1 << 6; // receive, receive timeout
 
 /// Bytes that fit when the transmit FIFO is empty: 16 in the PL011 before r1p5, 32 after.
@@ -56,9 +57,14 @@ pub fn receive_interrupt(on: bool) {
     UART.write32(IMSC, if on { INT_RX } else { 0 });
 }
 
-/// Clears the receive interrupt.
+/// Unmasks or masks the transmit interrupt at the UART.
+pub fn transmit_interrupt(on: bool) {
+    UART.write32(IMSC, if on { INT_TX } else { 0 });
+}
+
+/// Clears the receive and transmit interrupts.
 pub fn acknowledge() {
-    UART.write32(ICR, INT_RX);
+    UART.write32(ICR, INT_RX | INT_TX);
 }
 
 /// One line at most is assembled before it goes out, so that a line costs few accesses and is not torn.

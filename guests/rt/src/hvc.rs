@@ -34,8 +34,7 @@ pub fn raw_smc(x: Registers) -> Registers {
     // SAFETY: as in `raw`.
     unsafe {
         asm!(
-            ".arch_extension sec",
-            "smc #0",
+            ".inst 0xd4000003", // smc #0, which the target's assembler does not know without EL3
             inout("x0") x0, inout("x1") x1, inout("x2") x2, inout("x3") x3,
             inout("x4") x4, inout("x5") x5, inout("x6") x6, inout("x7") x7,
             options(nostack),

@@ -26,6 +26,7 @@ mod exceptions;
 #[cfg(feature = "embassy")]
 pub mod embassy;
 pub mod exit;
+pub mod fp;
 pub mod gic;
 #[cfg(feature = "virtio")]
 mod heap;
@@ -34,6 +35,8 @@ pub mod irq;
 pub mod measure;
 mod mmu;
 pub mod platform;
+#[cfg(feature = "programs")]
+pub mod programs;
 pub mod psci;
 pub mod rng;
 pub mod timer;

@@ -1,0 +1,157 @@
+//! Encodes the small probes that guests load themselves (feature `programs`), so that no guest needs a compiler or the
+//! host to exercise the probe flow. Real probes are C: this is test material, one instruction at a time.
+
+#[cfg(feature = "programs")]
+mod program {
+    use std::path::Path;
+
+    use probe_vm::image::{MapSpec, Name, ProgramSpec, encode};
+    use probe_vm::maps::{MapDef, MapKind};
+    use probe_vm::points::{Field, HEADER_FIELDS, POINTS, Point};
+
+    type Slot = [u8; 8];
+
+    fn insn(op: u8, dst: u8, src: u8, off: i16, imm: i32) -> Slot {
+        let [o0, o1] = off.to_le_bytes();
+        let [i0, i1, i2, i3] = imm.to_le_bytes();
+        [op, src << 4 | dst, o0, o1, i0, i1, i2, i3]
+    }
+
+    // RFC 9669 opcodes.
+    const MOV_IMM: u8 = 0xb7;
+    const MOV_REG: u8 = 0xbf;
+    const ADD_IMM: u8 = 0x07;
+    const LDDW: u8 = 0x18;
+    const LDXW: u8 = 0x61;
+    const LDXDW: u8 = 0x79;
+    const STW: u8 = 0x62;
+    const STXW: u8 = 0x63;
+    const STXDW: u8 = 0x7b;
+    const JEQ_IMM: u8 = 0x15;
+    const CALL: u8 = 0x85;
+    const EXIT: u8 = 0x95;
+    const MAP_LOOKUP: i32 = 1;
+
+    /// Offset of `path` in every context's header.
+    fn path_offset() -> i16 {
+        HEADER_FIELDS.iter().find(|f| f.name == "path").expect("the header names its path").offset as i16
+    }
+
+    /// r0 = address of the value whose u32 key is on the stack at r10 - 4, or 0.
+    fn lookup() -> Vec<Slot> {
+        vec![
+            insn(LDDW, 1, 1, 0, 0),
+            insn(0, 0, 0, 0, 0),
+            insn(MOV_REG, 2, 10, 0, 0),
+            insn(ADD_IMM, 2, 0, 0, -4),
+            insn(CALL, 0, 0, 0, MAP_LOOKUP),
+        ]
+    }
+
+    /// Adds 1 to the u64 at r0.
+    fn increment() -> Vec<Slot> {
+        vec![insn(LDXDW, 1, 0, 0, 0), insn(ADD_IMM, 1, 0, 0, 1), insn(STXDW, 0, 1, 0, 0)]
+    }
+
+    fn end() -> Vec<Slot> {
+        vec![insn(MOV_IMM, 0, 0, 0, 0), insn(EXIT, 0, 0, 0, 0)]
+    }
+
+    fn unless_null(body: Vec<Slot>) -> Vec<Slot> {
+        let mut slots = vec![insn(JEQ_IMM, 0, 0, body.len() as i16, 0)];
+        slots.extend(body);
+        slots
+    }
+
+    /// Counts firings by path.
+    fn counting() -> Vec<Slot> {
+        let mut slots = vec![insn(LDXW, 2, 1, path_offset(), 0), insn(STXW, 10, 2, -4, 0)];
+        slots.extend(lookup());
+        slots.extend(unless_null(increment()));
+        slots.extend(end());
+        slots
+    }
+
+    /// Counts firings and keeps the last context: value = count, then each field widened to 8 bytes, in order.
+    fn recording(point: &Point) -> Vec<Slot> {
+        let mut body = increment();
+        for (index, field) in fields(point).enumerate() {
+            let load = if field.bytes == 8 { LDXDW } else { LDXW };
+            body.push(insn(load, 1, 6, field.offset as i16, 0));
+            body.push(insn(STXDW, 0, 1, 8 + 8 * index as i16, 0));
+        }
+        let mut slots = vec![insn(MOV_REG, 6, 1, 0, 0), insn(STW, 10, 0, -4, 0)];
+        slots.extend(lookup());
+        slots.extend(unless_null(body));
+        slots.extend(end());
+        slots
+    }
+
+    fn fields(point: &Point) -> impl Iterator<Item = &Field> {
+        HEADER_FIELDS.iter().chain(point.fields)
+    }
+
+    fn image(name: &str, point: &Point, map: Option<(&str, MapDef)>, insns: &[Slot]) -> Vec<u8> {
+        let name_of = |text: &str| Name::new(text).expect("a short ASCII name");
+        let maps: Vec<MapSpec> =
+            map.iter().map(|(name, def)| MapSpec { def: *def, share: 0, data: &[], name: name_of(name) }).collect();
+        let spec = ProgramSpec { name: name_of(name), point: name_of(point.name), maps: &maps, funcs: &[0], insns };
+        let mut bytes = vec![0; spec.image_bytes()];
+        encode(&spec, &mut bytes).expect("the container's limits are far");
+        bytes
+    }
+
+    /// Writes `empty-POINT`, `counting-POINT`, `recording-POINT` and two that must be refused.
+    pub fn write_all(out: &Path) {
+        let array = |value_bytes: usize, entries: u32| MapDef {
+            kind: MapKind::Array,
+            key_bytes: 4,
+            value_bytes: value_bytes as u32,
+            entries,
+            flags: 0,
+        };
+        let write = |name: &str, bytes: Vec<u8>| std::fs::write(out.join(name), bytes).expect("OUT_DIR is writable");
+        let mut source = String::new();
+        for (kind, doc) in [("empty", "Returns at once."), ("counting", "Counts by path."), ("recording", "Keeps the last context.")] {
+            source += &format!("/// {doc} By point number.\npub static {}: &[&[u8]] = &[\n", kind.to_uppercase());
+            for point in &POINTS {
+                let bytes = match kind {
+                    "empty" => image("empty", point, None, &end()),
+                    "counting" => image("counting", point, Some(("by_path", array(8, 64))), &counting()),
+                    _ => {
+                        let value = 8 + 8 * fields(point).count();
+                        image("recording", point, Some(("last", array(value, 1))), &recording(point))
+                    }
+                };
+                let file = format!("{kind}-{}", point.name);
+                source += &format!("    include_bytes!({:?}),\n", out.join(&file).display().to_string());
+                write(&file, bytes);
+            }
+            source += "];\n";
+        }
+        source += "/// Names, by point number.\npub static POINT_NAMES: &[&str] = &[\n";
+        for point in &POINTS {
+            source += &format!("    {:?},\n", point.name);
+        }
+        source += "];\n/// Names of the fields a recording keeps, by point number.\npub static FIELD_NAMES: &[&[&str]] = &[\n";
+        for point in &POINTS {
+            source += &format!("    &{:?},\n", fields(point).map(|f| f.name).collect::<Vec<_>>());
+        }
+        source += "];\n";
+        let endless = [insn(MOV_IMM, 0, 0, 0, 0), insn(0x05, 0, 0, -1, 0), insn(EXIT, 0, 0, 0, 0)];
+        write("endless", image("endless", &POINTS[0], None, &endless));
+        let wild = [insn(MOV_IMM, 1, 0, 0, 64), insn(LDXDW, 0, 1, 0, 0), insn(EXIT, 0, 0, 0, 0)];
+        write("wild", image("wild", &POINTS[0], None, &wild));
+        for (name, doc) in [("endless", "Loops for ever: must be refused."), ("wild", "Reads address 64: must be refused.")] {
+            let path = out.join(name).display().to_string();
+            source += &format!("/// {doc}\npub static {}: &[u8] = include_bytes!({path:?});\n", name.to_uppercase());
+        }
+        write("programs.rs", source.into_bytes());
+    }
+}
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    #[cfg(feature = "programs")]
+    program::write_all(std::path::Path::new(&std::env::var_os("OUT_DIR").expect("cargo sets it")));
+}
