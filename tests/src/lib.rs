@@ -1,1 +1,4 @@
-//! System tests live in tests/tests.
+//! What the tests of the whole share: the repository's files, and systems in QEMU.
+
+pub mod repo;
+pub mod vm;

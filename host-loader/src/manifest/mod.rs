@@ -3,6 +3,7 @@
 //! [`raw`] is what can be written, [`check`](mod@check) turns it into a [`System`] in which every name is resolved and every rule holds,
 //! [`ManifestError`] is what is said otherwise. docs/MANIFEST.md is the manual.
 
+mod channels;
 mod check;
 mod error;
 pub mod quantity;

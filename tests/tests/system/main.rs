@@ -1,0 +1,3 @@
+//! Whole systems in QEMU. Each test is one manifest, run to its end, and what its guests then must have said.
+
+mod boot;
