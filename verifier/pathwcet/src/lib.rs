@@ -1,1 +1,10 @@
-//! AArch64 binary path analyser.
+//! AArch64 binary path analyser: worst-case execution time per entry.
+pub mod alu;
+pub mod branch;
+pub mod cfg;
+pub mod decode;
+pub mod elf;
+pub mod explore;
+pub mod inst;
+pub mod range;
+pub mod state;

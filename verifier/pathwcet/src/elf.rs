@@ -1,0 +1,228 @@
+//! The linked program: code words, constant data, symbols, and the records the source left in it.
+
+use crate::alu::Constants;
+use goblin::elf::{
+    Elf, program_header::PF_W, program_header::PF_X, program_header::PT_LOAD, section_header::SHF_WRITE,
+};
+use std::collections::BTreeMap;
+
+/// Why an ELF cannot be analysed.
+#[derive(Debug, thiserror::Error)]
+pub enum ElfError {
+    /// goblin refuses it.
+    #[error("not an ELF file: {0}")]
+    Malformed(#[from] goblin::error::Error),
+    /// Another machine.
+    #[error("machine {0} is not AArch64 (183): pass a 64-bit little-endian Arm ELF")]
+    Machine(u16),
+    /// A segment points outside the file.
+    #[error("segment at {0:#x} reaches beyond the end of the file")]
+    Truncated(u64),
+    /// The entry symbol is not there.
+    #[error("no symbol `{0}` in the image{1}")]
+    NoSymbol(String, String),
+}
+
+struct Segment {
+    address: u64,
+    bytes: Vec<u8>,
+    mem_size: u64,
+    executable: bool,
+    writable: bool,
+}
+
+/// A function or label of the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Symbol {
+    /// Demangled where possible.
+    pub name: String,
+    /// First address.
+    pub address: u64,
+    /// Bytes; labels without a size reach to the next symbol.
+    pub size: u64,
+}
+
+/// An AArch64 program as linked.
+pub struct Image {
+    segments: Vec<Segment>,
+    /// Read-only parts of writable segments (RELRO and .rodata sections).
+    constant: Vec<(u64, u64)>,
+    /// Functions and code labels by address.
+    symbols: BTreeMap<u64, Symbol>,
+    by_name: BTreeMap<String, u64>,
+    sections: BTreeMap<String, (u64, Vec<u8>)>,
+}
+
+impl Image {
+    /// Reads an ELF.
+    pub fn parse(bytes: &[u8]) -> Result<Image, ElfError> {
+        let elf = Elf::parse(bytes)?;
+        if elf.header.e_machine != 183 || !elf.is_64 || !elf.little_endian {
+            return Err(ElfError::Machine(elf.header.e_machine));
+        }
+        let mut segments = Vec::new();
+        for ph in elf.program_headers.iter().filter(|p| p.p_type == PT_LOAD) {
+            let range = ph.p_offset as usize..(ph.p_offset.saturating_add(ph.p_filesz)) as usize;
+            let data = bytes.get(range).ok_or(ElfError::Truncated(ph.p_vaddr))?;
+            segments.push(Segment {
+                address: ph.p_vaddr,
+                bytes: data.to_vec(),
+                mem_size: ph.p_memsz,
+                executable: ph.p_flags & PF_X != 0,
+                writable: ph.p_flags & PF_W != 0,
+            });
+        }
+        let mut image = Image {
+            segments,
+            constant: Vec::new(),
+            symbols: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            sections: BTreeMap::new(),
+        };
+        for section in &elf.section_headers {
+            let name = elf.shdr_strtab.get_at(section.sh_name).unwrap_or("");
+            if section.sh_flags & u64::from(SHF_WRITE) == 0 && section.sh_addr != 0 || name == ".data.rel.ro" {
+                image
+                    .constant
+                    .push((section.sh_addr, section.sh_addr.saturating_add(section.sh_size)));
+            }
+            if let Some(data) = section.file_range().and_then(|r| bytes.get(r)) {
+                image.sections.insert(name.to_owned(), (section.sh_addr, data.to_vec()));
+            }
+        }
+        image.add_symbols(&elf);
+        Ok(image)
+    }
+
+    fn add_symbols(&mut self, elf: &Elf) {
+        let mut named: Vec<(u64, u64, String)> = Vec::new();
+        for sym in &elf.syms {
+            let name = elf.strtab.get_at(sym.st_name).unwrap_or("");
+            // Mapping symbols ($x, $d) and local labels are no functions.
+            if name.is_empty() || name.starts_with('$') || name.starts_with(".L") || sym.st_shndx == 0 {
+                continue;
+            }
+            self.by_name.entry(name.to_owned()).or_insert(sym.st_value);
+            if self.is_code(sym.st_value) && sym.st_type() != goblin::elf::sym::STT_SECTION {
+                named.push((sym.st_value, sym.st_size, name.to_owned()));
+            }
+        }
+        named.sort_by_key(|(address, size, _)| (*address, std::cmp::Reverse(*size)));
+        named.dedup_by_key(|(address, ..)| *address);
+        for (i, (address, size, name)) in named.iter().enumerate() {
+            let next = named.get(i + 1).map_or(u64::MAX, |n| n.0);
+            let end = self
+                .segment(*address)
+                .map_or(*address, |s| s.address + s.bytes.len() as u64);
+            let size = if *size == 0 { next.min(end) - address } else { *size };
+            let name = demangle(name);
+            self.symbols.insert(
+                *address,
+                Symbol {
+                    name,
+                    address: *address,
+                    size,
+                },
+            );
+        }
+    }
+
+    fn segment(&self, address: u64) -> Option<&Segment> {
+        self.segments
+            .iter()
+            .find(|s| address >= s.address && address - s.address < s.mem_size)
+    }
+
+    /// Executable.
+    pub fn is_code(&self, address: u64) -> bool {
+        self.segment(address).is_some_and(|s| s.executable)
+    }
+
+    /// The instruction word at `address`.
+    pub fn word(&self, address: u64) -> Option<u32> {
+        let segment = self.segment(address).filter(|s| s.executable)?;
+        let at = (address - segment.address) as usize;
+        Some(u32::from_le_bytes(segment.bytes.get(at..at + 4)?.try_into().ok()?))
+    }
+
+    /// Bytes of the file at an address.
+    pub fn bytes(&self, address: u64, len: usize) -> Option<&[u8]> {
+        let segment = self.segment(address)?;
+        let at = (address - segment.address) as usize;
+        segment.bytes.get(at..at.checked_add(len)?)
+    }
+
+    /// Address of a symbol, mangled name or demangled path.
+    pub fn address_of(&self, name: &str) -> Result<u64, ElfError> {
+        if let Some(address) = self.by_name.get(name) {
+            return Ok(*address);
+        }
+        if let Some(symbol) = self.symbols.values().find(|s| s.name == name) {
+            return Ok(symbol.address);
+        }
+        let near: Vec<&str> = self
+            .symbols
+            .values()
+            .filter(|s| s.name.contains(name))
+            .take(3)
+            .map(|s| s.name.as_str())
+            .collect();
+        let hint = if near.is_empty() {
+            String::new()
+        } else {
+            format!("; did you mean {}?", near.join(", "))
+        };
+        Err(ElfError::NoSymbol(name.to_owned(), hint))
+    }
+
+    /// The symbol that holds an address.
+    pub fn symbol_at(&self, address: u64) -> Option<&Symbol> {
+        let (_, symbol) = self.symbols.range(..=address).next_back()?;
+        (address - symbol.address < symbol.size).then_some(symbol)
+    }
+
+    /// Function names for people: `name+0x10`.
+    pub fn place(&self, address: u64) -> String {
+        match self.symbol_at(address) {
+            Some(s) if s.address == address => s.name.clone(),
+            Some(s) => format!("{}+{:#x}", s.name, address - s.address),
+            None => format!("{address:#x}"),
+        }
+    }
+
+    /// Address and bytes of a section.
+    pub fn section(&self, name: &str) -> Option<(u64, &[u8])> {
+        self.sections
+            .get(name)
+            .map(|(address, bytes)| (*address, bytes.as_slice()))
+    }
+
+    /// All code symbols, ascending.
+    pub fn functions(&self) -> impl Iterator<Item = &Symbol> {
+        self.symbols.values()
+    }
+}
+
+impl Constants for Image {
+    fn read_only(&self, address: u64, size: u8) -> Option<u64> {
+        let segment = self.segment(address)?;
+        let end = address.checked_add(size as u64)?;
+        let constant = !segment.writable || self.constant.iter().any(|(lo, hi)| *lo <= address && end <= *hi);
+        if !constant {
+            return None;
+        }
+        let bytes = self.bytes(address, size as usize)?;
+        let mut word = [0u8; 8];
+        word.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(u64::from_le_bytes(word))
+    }
+
+    fn is_memory(&self, address: u64) -> bool {
+        self.segment(address).is_some()
+    }
+}
+
+/// The path part of a v0 or legacy mangled name is enough for people: hashes are dropped.
+fn demangle(name: &str) -> String {
+    rustc_demangle::try_demangle(name).map_or_else(|_| name.to_owned(), |d| format!("{d:#}"))
+}
