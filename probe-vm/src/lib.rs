@@ -9,6 +9,7 @@ extern crate std;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod env;
 pub mod image;
 pub mod interp;
 pub mod jit;

@@ -86,7 +86,7 @@ pub struct Point {
 }
 
 /// Fields of the header.
-pub static HEADER_FIELDS: [Field; 5] = [
+pub const HEADER_FIELDS: [Field; 5] = [
     Field {
         name: "time_ns",
         offset: 0,
