@@ -324,6 +324,7 @@ impl Checker<'_> {
             period_ns,
             deadline_ns,
             budget: timing.budget,
+            exits: timing.exits,
         })
     }
 

@@ -105,6 +105,8 @@ pub struct Timing {
     pub deadline_ns: u64,
     /// Own execution time per period, in the unit of the timing model.
     pub budget: u64,
+    /// Most exits per period that the guest's own code causes, besides its release and its wait.
+    pub exits: u32,
 }
 
 /// What QEMU puts behind a virtio-mmio transport.

@@ -114,6 +114,8 @@ pub struct Timing {
     pub period: Nanoseconds,
     pub deadline: Option<Nanoseconds>,
     pub budget: u64,
+    #[serde(default)]
+    pub exits: u32,
 }
 
 /// `[[channel]]`.

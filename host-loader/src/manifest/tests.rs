@@ -68,7 +68,7 @@ fn everything_that_can_be_said_is_understood() {
         devices = [{ virtio = "console", dma = "trusted" }, { virtio = "block", file = "d.img", dma = "trusted" }]
         rights = ["probe:system", "log"]
         probes = { map_memory = "1M", programs = 4 }
-        timing = { period = "1ms", deadline = "500us", budget = 40_000 }
+        timing = { period = "1ms", deadline = "500us", budget = 40_000, exits = 12 }
         [[vm]]
         name = "b"
         image = "guest:b"
@@ -114,7 +114,8 @@ fn everything_that_can_be_said_is_understood() {
         Some(Timing {
             period_ns: 1_000_000,
             deadline_ns: 500_000,
-            budget: 40_000
+            budget: 40_000,
+            exits: 12
         })
     );
     let channel = &system.channels[0];

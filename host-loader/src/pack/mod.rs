@@ -183,7 +183,7 @@ fn add_vm(system: &System, dist: &Dist, blob: &mut Blob, id: usize, vm: &Vm) -> 
         vm: id as u32,
         cpu: vm.cpu,
         priority: vm.priority,
-        pad: 0,
+        exits: timing.map_or(0, |timing| timing.exits),
         period_ns: timing.map_or(0, |timing| timing.period_ns),
         deadline_ns: timing.map_or(0, |timing| timing.deadline_ns),
         budget: timing.map_or(0, |timing| timing.budget),

@@ -88,8 +88,8 @@ record! {
         pub cpu: u32,
         /// Fixed priority, 0 (lowest) to 31.
         pub priority: u32,
-        /// 0.
-        pub pad: u32,
+        /// Most exits per period that the guest's own code causes, besides its release and its wait.
+        pub exits: u32,
         /// Period, ns; 0: none declared.
         pub period_ns: u64,
         /// Deadline after release, ns (≤ period).

@@ -12,6 +12,7 @@
 #[macro_use]
 mod wire;
 
+pub mod bounds;
 pub mod call;
 pub mod config;
 pub mod config_fault;

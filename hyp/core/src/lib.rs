@@ -14,6 +14,7 @@
 extern crate std;
 
 pub mod addr;
+pub mod admit;
 pub mod config;
 pub mod ipc;
 pub mod pl011;
