@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use hyp_abi::config_fault::{ConfigFault, RecordKind};
 use hyp_abi::record::{Epitaph, StopCause, VmStopped};
 
 use super::{Record, syndrome};
@@ -22,10 +23,14 @@ pub fn describe(record: &Record, names: &[String]) -> Option<String> {
         Record::Stopped(stopped) => Some(of_vm(stopped, names)),
         Record::Log(bytes) => Some(format!("gnomon: {} bytes of the hypervisor's log", bytes.len())),
         Record::Epitaph(epitaph) => Some(of_hypervisor(epitaph)),
-        Record::BadConfig { code, record, index } => Some(format!(
-            "gnomon: the hypervisor refuses the boot configuration: reason {code}, table {record}, entry {index}\n\
-             this is a bug of `gnomon pack`, or a hypervisor of another version: run `cargo xtask build`"
-        )),
+        Record::BadConfig { code, record, index } => {
+            let fault = ConfigFault::from_number(*code).map_or("unknown fault", |fault| fault.text());
+            let kind = RecordKind::from_number(*record).map_or("record", RecordKind::name);
+            Some(format!(
+                "gnomon: the hypervisor refuses the boot configuration: {kind} {index}: {fault}\n\
+                 `gnomon pack` should have said so: the hypervisor may be of another version, run `cargo xtask build`"
+            ))
+        }
         Record::Unknown { kind, payload } => Some(format!(
             "gnomon: unknown record {kind} of {} bytes from the hypervisor",
             payload.len()

@@ -7,6 +7,7 @@ mod place;
 
 use std::path::{Path, PathBuf};
 
+use hyp_abi::PathId;
 use hyp_abi::config::{self, DeviceKind, NAME_LEN};
 use miette::{Result, WrapErr, miette};
 
@@ -68,6 +69,29 @@ pub fn pack(system: &System, dist: &Dist) -> Result<Packed> {
         )
     })?;
     let hypervisor = Hypervisor::flatten(&file).wrap_err_with(|| path.display().to_string())?;
+    let configuration = configuration(system, dist, hypervisor.end())?;
+    let hypervisor_len = hypervisor.bytes.len() as u64;
+    Ok(Packed {
+        image: hypervisor.join(&configuration.bytes),
+        placed: configuration.placed,
+        hypervisor_len,
+    })
+}
+
+/// A system without its hypervisor.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// The boot configuration with everything it points into.
+    pub bytes: Vec<u8>,
+    /// Where each VM is, by id.
+    pub placed: Vec<Placed>,
+}
+
+/// Loads every guest and lays out the boot configuration that will lie at physical address `at`.
+///
+/// # Errors
+/// As [`pack`].
+pub fn configuration(system: &System, dist: &Dist, at: u64) -> Result<Configuration> {
     let mut blob = Blob::default();
     blob.header.cpus = system.cpus;
     blob.header.focus = system.focus as u32;
@@ -77,28 +101,20 @@ pub fn pack(system: &System, dist: &Dist) -> Result<Packed> {
         placed.push(add_vm(system, dist, &mut blob, id, vm)?);
     }
     add_channels(system, &mut blob);
-    blob.budgets = system
-        .budgets
-        .iter()
-        .map(|(path, budget)| config::Budget {
-            path: *path as u32,
-            pad: 0,
-            budget: *budget,
-        })
-        .collect();
+    let budget = |(path, budget): &(PathId, u64)| config::Budget {
+        path: *path as u32,
+        pad: 0,
+        budget: *budget,
+    };
+    blob.budgets = system.budgets.iter().map(budget).collect();
     if blob.segments() > config::SEGMENTS_MAX {
-        return Err(miette!(
-            "the images have {} segments; a system has at most {}",
-            blob.segments(),
-            config::SEGMENTS_MAX
-        ));
+        let (have, most) = (blob.segments(), config::SEGMENTS_MAX);
+        return Err(miette!("the images have {have} segments; a system has at most {most}"));
     }
-    place_all(system, &mut blob, &mut placed, hypervisor.end())?;
-    let hypervisor_len = hypervisor.bytes.len() as u64;
-    Ok(Packed {
-        image: hypervisor.join(&blob.bytes()),
+    place_all(system, &mut blob, &mut placed, at)?;
+    Ok(Configuration {
+        bytes: blob.bytes(),
         placed,
-        hypervisor_len,
     })
 }
 
