@@ -5,6 +5,8 @@
 //! `qemu-aarch64`, with no AArch64 tool chain.
 
 mod elf;
+pub mod emu;
+mod emu_alu;
 
 use crate::jit::a64::alu::{Wide, wide};
 use crate::jit::a64::flow::{bl, ret};

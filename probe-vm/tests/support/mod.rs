@@ -1,6 +1,9 @@
 //! Rows of the public conformance data, and how they are run on the interpreter.
 #![allow(dead_code)] // each test binary uses its part
 
+#[cfg(feature = "conformance")]
+pub mod random;
+
 use probe_vm::interp::{self, Backing, Code, Fault, Helpers, Insn, STACK_BYTES, Space, Start};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -128,23 +131,25 @@ impl<M> Helpers<M> for SuiteHelpers {
 pub const FUEL: u64 = 10_000_000;
 
 pub fn interpret(case: &Case) -> Result<interp::Done, Fault> {
+    interpret_memory(case).0
+}
+
+/// Also what is left in memory.
+pub fn interpret_memory(case: &Case) -> (Result<interp::Done, Fault>, Vec<u8>) {
     let mut buffer = vec![Insn::EMPTY; case.slots.len()];
     let code = Code::new(&case.slots, &mut buffer).unwrap_or_else(|e| panic!("{}: {e:?}", case.name));
     let (mut stack, mut mem) = (vec![0u8; STACK_BYTES], case.mem.clone());
     let mut space = Space::new();
     let stack_top = space.add(Backing::Bytes(&mut stack)).unwrap() + STACK_BYTES as u64;
     let r1 = space.add(Backing::Bytes(&mut mem)).unwrap();
-    interp::run(
-        code,
-        Start {
-            args: [r1, case.len],
-            stack_top,
-            fuel: FUEL,
-        },
-        &mut space,
-        &mut SuiteHelpers,
-        &mut (),
-    )
+    let start = Start {
+        args: [r1, case.len],
+        stack_top,
+        fuel: FUEL,
+    };
+    let done = interp::run(code, start, &mut space, &mut SuiteHelpers, &mut ());
+    drop(space);
+    (done, mem)
 }
 
 /// Executes a batch under `qemu-aarch64`; `None` (with a line that says so) where that is not installed.
