@@ -21,6 +21,7 @@ pub struct Cli {
 #[expect(missing_docs)]
 pub enum Verb {
     Check(cmd::check::Args),
+    Conform(cmd::conform::Args),
     Disasm(cmd::disasm::Args),
     Pack(cmd::pack::Args),
     Run(cmd::run::Args),
@@ -30,6 +31,7 @@ pub enum Verb {
 pub fn run(cli: Cli) -> miette::Result<Status> {
     match cli.verb {
         Verb::Check(args) => cmd::check::run(args),
+        Verb::Conform(args) => cmd::conform::run(args),
         Verb::Disasm(args) => cmd::disasm::run(args),
         Verb::Pack(args) => cmd::pack::run(args),
         Verb::Run(args) => cmd::run::run(args),

@@ -1,7 +1,6 @@
 //! Rows of the public conformance data, and how they are run on the interpreter.
 #![allow(dead_code)] // each test binary uses its part
 
-#[cfg(feature = "conformance")]
 pub mod random;
 
 use probe_vm::interp::{self, Backing, Code, Fault, Helpers, Insn, STACK_BYTES, Space, Start};
@@ -153,7 +152,6 @@ pub fn interpret_memory(case: &Case) -> (Result<interp::Done, Fault>, Vec<u8>) {
 }
 
 /// Executes a batch under `qemu-aarch64`; `None` (with a line that says so) where that is not installed.
-#[cfg(feature = "conformance")]
 pub fn execute(batch: &probe_vm::conformance::Batch, cpu: &str) -> Option<Vec<probe_vm::conformance::Outcome>> {
     use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::{AtomicU32, Ordering};
