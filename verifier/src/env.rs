@@ -33,10 +33,18 @@ pub struct Rules {
     pub no_uninit_stack: bool,
     /// Refuse misaligned access to map values and records (packets and context too); the stack is always checked.
     pub strict_align: bool,
+    /// Refuse stack accesses at offsets that are not constant.
+    pub fixed_stack: bool,
+    /// Refuse division and modulo by an immediate 0 (Linux); else they yield 0 and the dividend (RFC 9669).
+    pub no_zero_divisor: bool,
+    /// Refuse calls between eBPF functions (Linux without privileges).
+    pub no_local_calls: bool,
     /// Every instruction must be reachable in the control flow graph.
     pub no_unreachable: bool,
     /// Bytes of packet that may be addressed past `data` at most (Linux: 65535).
     pub packet_bytes: u32,
+    /// Programs may write packet data.
+    pub packet_writable: bool,
     /// `ld_abs`/`ld_ind` are allowed and r6 must hold the context.
     pub packet_loads: bool,
     /// What the bytes of a map are called in r1 when there is no context object: the size of a plain read-write
@@ -56,6 +64,24 @@ pub struct Limits {
 }
 
 /// Gnomon's defaults: what an EL2 pool holds and what a probe may reasonably need.
+impl Rules {
+    /// Gnomon's rules: loaders are guests, so pointers are hidden; divisors and unreachable code as the RFC has them.
+    pub const GNOMON: Rules = Rules {
+        returns: None,
+        hide_pointers: true,
+        no_uninit_stack: true,
+        strict_align: true,
+        fixed_stack: false,
+        no_zero_divisor: false,
+        no_local_calls: false,
+        no_unreachable: true,
+        packet_bytes: 0,
+        packet_writable: false,
+        packet_loads: false,
+        memory_arg_bytes: 0,
+    };
+}
+
 impl Limits {
     /// 4,096 slots, 16 M instructions of bound, 4 M visits.
     pub const GNOMON: Limits = Limits {
@@ -217,6 +243,8 @@ pub enum ArgKind {
     MapKeyOrNull,
     /// Initialised memory of the size of a value of that map.
     MapValue,
+    /// As `MapValue`, or null.
+    MapValueOrNull,
     /// Writable memory of the size of a value of that map; the helper fills it.
     MapValueOut,
     /// Initialised readable memory; its size is in the next argument.
@@ -264,6 +292,8 @@ pub enum Ret {
     Scalar,
     /// A number in this signed range, inclusive.
     Range(i64, i64),
+    /// A number from the given least value up to the greatest value of the first size argument.
+    UpToSize(i64),
     /// Nothing: r0 may not be read.
     Void,
     /// What [`MapDesc::lookup`] says, or null.
@@ -373,3 +403,11 @@ pub struct Program<'a> {
 
 /// Registers that carry arguments, r1 to r5.
 pub const REGS_ARGS: usize = 5;
+
+impl<'e> Env<'e> {
+    /// The prototype of helper `id`.
+    pub fn helper(&self, id: u32) -> Option<&'e HelperProto> {
+        let at = self.helpers.binary_search_by_key(&id, |h| h.id).ok()?;
+        self.helpers.get(at)
+    }
+}

@@ -153,11 +153,7 @@ pub enum Callee {
 #[allow(missing_docs)]
 pub enum Op {
     /// `dst = dst op (src or imm)`.
-    Alu {
-        op: AluOp,
-        width: Width,
-        operand: Operand,
-    },
+    Alu { op: AluOp, width: Width, operand: Operand },
     /// Byte order conversion of `bits` (16, 32, 64).
     End { order: Order, bits: u8 },
     /// 64-bit immediate, two slots.
@@ -167,11 +163,7 @@ pub enum Op {
     /// `*(size *)(dst + off) = src or imm`.
     Store { size: Size, operand: Operand },
     /// Read-modify-write of `*(size *)(dst + off)`; `size` is W or Dw.
-    Atomic {
-        size: Size,
-        op: AtomicOp,
-        fetch: bool,
-    },
+    Atomic { size: Size, op: AtomicOp, fetch: bool },
     /// Conditional jump.
     Jump {
         cond: Cond,
@@ -265,8 +257,7 @@ impl Insn {
         match self.op {
             Op::Alu { .. } | Op::End { .. } | Op::LdImm64(_) | Op::Load { .. } => Some(self.dst),
             Op::Atomic {
-                op: AtomicOp::Cmpxchg,
-                ..
+                op: AtomicOp::Cmpxchg, ..
             } => Some(0),
             Op::Atomic { fetch: true, .. } => Some(self.src),
             Op::LdPacket { .. } => Some(0),
@@ -295,11 +286,7 @@ impl Raw {
     }
 
     const fn operand(&self) -> Operand {
-        if self.code & 8 != 0 {
-            Operand::Reg
-        } else {
-            Operand::Imm
-        }
+        if self.code & 8 != 0 { Operand::Reg } else { Operand::Imm }
     }
 
     const fn insn(&self, op: Op) -> Insn {
@@ -412,11 +399,7 @@ fn store(raw: &Raw) -> Result<Insn, DecodeError> {
 }
 
 fn alu(raw: &Raw) -> Result<Insn, DecodeError> {
-    let width = if raw.code & 7 == 7 {
-        Width::W64
-    } else {
-        Width::W32
-    };
+    let width = if raw.code & 7 == 7 { Width::W64 } else { Width::W32 };
     let operand = raw.operand();
     let signed = raw.off == 1;
     let op = match raw.code >> 4 {
@@ -492,11 +475,7 @@ fn target(pc: u32, offset: i32) -> Result<u32, DecodeError> {
 }
 
 fn jump(raw: &Raw, pc: u32) -> Result<Insn, DecodeError> {
-    let width = if raw.code & 7 == 5 {
-        Width::W64
-    } else {
-        Width::W32
-    };
+    let width = if raw.code & 7 == 5 { Width::W64 } else { Width::W32 };
     let operand = raw.operand();
     let plain = raw.dst == 0 && raw.src == 0;
     let cond = match (raw.code >> 4, width, operand) {

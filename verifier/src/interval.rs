@@ -34,9 +34,7 @@ const fn signed_min(bits: u32) -> i64 {
 #[inline(always)]
 fn fits(x: i128, bits: u32) -> Option<i64> {
     let x = i64::try_from(x).ok()?;
-    (signed_min(bits)..=signed_max(bits))
-        .contains(&x)
-        .then_some(x)
+    (signed_min(bits)..=signed_max(bits)).contains(&x).then_some(x)
 }
 
 impl Interval {
@@ -275,16 +273,8 @@ impl Interval {
 
     /// Arithmetic right shift by `lo..=hi`, `hi` below the width.
     pub fn sar(a: Interval, lo: u32, hi: u32, bits: u32) -> Interval {
-        let smin = if a.smin < 0 {
-            a.smin >> lo
-        } else {
-            a.smin >> hi
-        };
-        let smax = if a.smax < 0 {
-            a.smax >> hi
-        } else {
-            a.smax >> lo
-        };
+        let smin = if a.smin < 0 { a.smin >> lo } else { a.smin >> hi };
+        let smax = if a.smax < 0 { a.smax >> hi } else { a.smax >> lo };
         Interval::full(bits).signed(smin, smax)
     }
 

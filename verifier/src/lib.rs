@@ -3,21 +3,31 @@
 //! eBPF verifier: proves that a program is memory-safe, that it ends, and how many instructions and how much time one
 //! run takes at most. All memory comes from the caller, work is done in bounded steps, the environment is data.
 
+mod access;
+mod call;
+mod compare;
 pub mod cost;
 mod engine;
 pub mod env;
+mod exec;
+mod flow;
+mod graph;
 pub mod insn;
 pub mod interval;
+mod loops;
 pub mod memory;
 pub mod reject;
 pub mod scalar;
+mod store;
 pub mod tnum;
+mod trace;
 pub mod value;
 pub mod verified;
 
 pub use cost::{CallFacts, CoreModel, CostModel, Edge, UnitCost};
-pub use engine::{Step, Verifier};
+pub use engine::{Observer, Step, Verifier, View};
 pub use env::{Env, HelperProto, MapDesc, ObjectLayout, Program};
 pub use memory::{Memory, Pool};
 pub use reject::{Rejected, Why};
+pub use value::{Kind, Region, Val};
 pub use verified::Verified;

@@ -28,8 +28,10 @@ pub enum Access {
     Write,
     /// A read-modify-write.
     Atomic,
-    /// Through a helper, argument 1 to 5.
+    /// A helper writes (or both), argument 1 to 5.
     Helper(u8),
+    /// A helper reads, argument 1 to 5.
+    HelperRead(u8),
 }
 
 /// What was learned about the progress of a loop.

@@ -415,13 +415,7 @@ impl<const B: u32> Num<B> {
         let high = low_mask(B) & !low_mask(w);
         let (mut ta, mut tb) = (a.bits.low(w), b.bits.low(w));
         let feasible = match cond {
-            Test::Below { or_equal } => below(
-                &mut x.umin,
-                &mut x.umax,
-                &mut y.umin,
-                &mut y.umax,
-                u64::from(!or_equal),
-            ),
+            Test::Below { or_equal } => below(&mut x.umin, &mut x.umax, &mut y.umin, &mut y.umax, u64::from(!or_equal)),
             Test::Less { or_equal } => less(&mut x, &mut y, i64::from(!or_equal)),
             Test::Equal => equal(&mut x, &mut y, &mut ta, &mut tb),
             Test::Differ => differ(&mut x, &mut y, w),

@@ -26,11 +26,7 @@ impl Tnum {
 
     /// The one number, if it is one.
     pub const fn as_constant(self) -> Option<u64> {
-        if self.mask == 0 {
-            Some(self.value)
-        } else {
-            None
-        }
+        if self.mask == 0 { Some(self.value) } else { None }
     }
 
     /// The smallest tnum that holds every number of `min..=max`.
@@ -169,10 +165,7 @@ impl Tnum {
         let mut unsure = Tnum::constant(0);
         while a.value | a.mask != 0 {
             if a.value & 1 != 0 {
-                unsure = unsure.add(Tnum {
-                    value: 0,
-                    mask: b.mask,
-                });
+                unsure = unsure.add(Tnum { value: 0, mask: b.mask });
             } else if a.mask & 1 != 0 {
                 unsure = unsure.add(Tnum {
                     value: 0,
@@ -188,9 +181,5 @@ impl Tnum {
 
 /// The low `bits` bits set, `bits` up to 64.
 pub const fn low_mask(bits: u32) -> u64 {
-    if bits >= 64 {
-        u64::MAX
-    } else {
-        (1 << bits) - 1
-    }
+    if bits >= 64 { u64::MAX } else { (1 << bits) - 1 }
 }
