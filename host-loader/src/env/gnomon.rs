@@ -88,6 +88,7 @@ pub const RULES: Rules = Rules {
     packet_bytes: 0,
     packet_loads: false,
     memory_arg_bytes: 0,
+    ..Rules::GNOMON
 };
 
 const fn bits(kinds: &[MapKind]) -> u64 {

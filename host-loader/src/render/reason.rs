@@ -120,7 +120,7 @@ fn verb(access: Access) -> &'static str {
         Access::Read => "reads",
         Access::Write => "writes",
         Access::Atomic => "changes",
-        Access::Helper(_) => "lets a helper access",
+        Access::Helper(_) | Access::HelperRead(_) => "lets a helper access",
     }
 }
 

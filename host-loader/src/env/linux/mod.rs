@@ -67,6 +67,9 @@ fn rules(kind: ProgramType) -> Rules {
         no_unreachable: false,
         packet_bytes: PACKET_BYTES,
         packet_loads,
+        packet_writable: kind != ProgramType::CgroupSkb,
+        no_zero_divisor: true,
         memory_arg_bytes: 0,
+        ..Rules::GNOMON
     }
 }
