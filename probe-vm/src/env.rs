@@ -172,6 +172,7 @@ pub const RULES: Rules = Rules {
     packet_bytes: 0,
     packet_loads: false,
     memory_arg_bytes: 0,
+    ..Rules::GNOMON
 };
 
 const HEADER_FIELD_COUNT: usize = HEADER_FIELDS.len();
