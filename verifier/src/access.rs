@@ -364,7 +364,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                         size: bytes,
                     });
                 }
-                if matches!(value.region(), Some(Region::Stack(f)) if f > frame) {
+                if frame != s.depth && matches!(value.region(), Some(Region::Stack(_))) {
                     return Err(Why::DeadFrame { reg: i.src });
                 }
                 if !fixed {

@@ -225,6 +225,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let movable = match region {
             Region::Map(_) | Region::PacketEnd | Region::Func => false,
             Region::Object(n) => n == 0 && num.num.as_constant().is_some(),
+            // As Linux: frames are addressed downwards from r10 by addition.
+            Region::Stack(_) => op == AluOp::Add,
             _ => true,
         };
         let add = matches!(op, AluOp::Add | AluOp::Sub) && width == Width::W64;

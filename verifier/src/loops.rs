@@ -373,7 +373,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             return Ok(());
         }
         self.pc = act.call_pc;
-        if act.previous != NIL && self.all_covered(act.next, act.previous) {
+        let same = |v: &Self| v.all_covered(act.next, act.previous) && v.all_covered(act.previous, act.next);
+        if act.previous != NIL && same(self) {
             return Err(Why::NoLoopBound {
                 head: act.call_pc,
                 progress: Progress::NoChange,
@@ -678,7 +679,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             list = x.next;
         }
         let spent = self.visits - act.visits_before;
-        if back > 0 && act.varies && insns != insns_min && spent.saturating_mul(back) <= self.effort().follow_visits {
+        let tighter = self.attempt > 0 || act.varies && insns != insns_min;
+        if back > 0 && tighter && spent.saturating_mul(back) <= self.effort().follow_visits {
             self.purge(at);
             observer.discard();
             return self.follow(at);
