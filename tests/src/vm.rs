@@ -7,6 +7,7 @@ use gnomon::dist::Dist;
 use gnomon::manifest::{self, System, Text};
 use gnomon::pack::{self, Packed};
 use gnomon::run::{Options, Outcome, run_silently};
+use hyp_abi::record::StopCause;
 
 use crate::repo;
 
@@ -50,4 +51,42 @@ pub fn lines<'a>(console: &'a str, word: &'a str) -> impl Iterator<Item = &'a st
         .lines()
         .filter_map(move |line| line.trim().strip_prefix(word))
         .map(str::trim)
+}
+
+/// `[[vm]]` of a built-in guest with 4 MiB of memory; `more` are further lines.
+pub fn guest(name: &str, image: &str, cmdline: &str, more: &str) -> String {
+    format!("[[vm]]\nname = \"{name}\"\nimage = \"guest:{image}\"\ncmdline = \"{cmdline}\"\nmemory = \"4M\"\n{more}\n")
+}
+
+/// `[[channel]]` with calls, and notifications both ways by SPI 8.
+pub fn channel(client: &str, server: &str) -> String {
+    format!(
+        "[[channel]]\nname = \"{client}\"\nclient = \"{client}\"\nserver = \"{server}\"\n\
+         notify = \"both\"\nclient_spi = 8\nserver_spi = 8\n"
+    )
+}
+
+/// Runs a system that must end well, and whose VM 0 must say `PASS name` last.
+pub fn passes(name: &str, manifest: &str) -> Outcome {
+    let outcome = run(manifest);
+    assert!(outcome.is_good(), "{}", story(&outcome));
+    said_pass(name, &outcome, 0);
+    outcome
+}
+
+/// Asserts that a VM's console has `PASS name` and no `FAIL`.
+pub fn said_pass(name: &str, outcome: &Outcome, vm: usize) {
+    let console = outcome.console(vm);
+    assert!(
+        lines(&console, "PASS").any(|line| line == name),
+        "VM {vm} never passed\n{}",
+        story(outcome)
+    );
+    assert_eq!(lines(&console, "FAIL").next(), None, "{}", story(outcome));
+}
+
+/// Asserts that a VM was stopped for this cause.
+pub fn stopped_by(cause: StopCause, outcome: &Outcome, vm: usize) {
+    let stopped = outcome.stopped[vm].as_ref().map(|stopped| stopped.cause);
+    assert_eq!(stopped, Some(cause as u32), "{}", story(outcome));
 }

@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str], &str)] = &[
         &["hyp-core", "hyp-abi", "board-support", "verifier", "probe-vm"],
         "N",
     ),
-    ("rt", &["hyp-abi"], "N"),
+    ("rt", &["hyp-abi", "probe-vm"], "N"),
     (
         "gnomon",
         &["hyp-abi", "verifier", "probe-vm", "pathwcet", "board-support"],

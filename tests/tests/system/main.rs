@@ -1,3 +1,9 @@
 //! Whole systems in QEMU. Each test is one manifest, run to its end, and what its guests then must have said.
 
 mod boot;
+mod faults;
+mod hostile;
+mod platform;
+mod probes;
+mod several;
+mod stranger;

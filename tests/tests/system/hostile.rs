@@ -1,0 +1,48 @@
+//! Random and edge arguments: each gets a status, and no one else notices.
+
+use gnomon_tests::vm;
+use hyp_abi::record::StopCause;
+
+/// Random hypercalls and MMIO accesses of one run. The full count is a million: `cargo xtask run systems/hostile.toml`.
+const COUNT: u32 = 20_000;
+
+fn beside_the_loop(seed: u32, more: &str, rights: &str) -> String {
+    vm::guest(
+        "hostile",
+        "hostile",
+        &format!("seed={seed} count={COUNT} {more}"),
+        rights,
+    ) + &vm::guest("loop", "periodic", "windows=2 window=50", "priority = 30")
+}
+
+#[test]
+fn without_rights() {
+    let outcome = vm::passes("hostile", &beside_the_loop(1, "", "priority = 10"));
+    vm::said_pass("periodic", &outcome, 1);
+}
+
+#[test]
+fn with_every_right() {
+    let rights = "priority = 10\nrights = [\"probe:system\", \"log\"]";
+    let outcome = vm::passes("hostile", &beside_the_loop(2, "", rights));
+    vm::said_pass("periodic", &outcome, 1);
+}
+
+#[test]
+fn with_a_channel() {
+    let text = beside_the_loop(3, "chan=0", "priority = 10")
+        + &vm::guest("server", "pingpong", "role=server chan=0", "priority = 20")
+        + &vm::channel("hostile", "server");
+    let outcome = vm::run(&text);
+    vm::said_pass("hostile", &outcome, 0);
+    vm::said_pass("periodic", &outcome, 1);
+    assert!(outcome.broken.is_none(), "{}", vm::story(&outcome));
+}
+
+#[test]
+fn wild_jumps_end_the_vm_alone() {
+    let outcome = vm::run(&beside_the_loop(4, "end=wild", "priority = 10"));
+    vm::stopped_by(StopCause::MemoryFault, &outcome, 0);
+    vm::said_pass("periodic", &outcome, 1);
+    assert!(outcome.off && outcome.broken.is_none(), "{}", vm::story(&outcome));
+}
