@@ -18,6 +18,7 @@ pub mod admit;
 pub mod config;
 pub mod ipc;
 pub mod pl011;
+pub mod probe;
 pub mod psci;
 pub mod sched;
 pub mod stage2;
