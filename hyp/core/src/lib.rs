@@ -16,6 +16,9 @@ extern crate std;
 pub mod addr;
 pub mod admit;
 pub mod config;
+pub mod cpu;
+pub mod dispatch;
+pub mod exit;
 pub mod ipc;
 pub mod pl011;
 pub mod probe;
@@ -24,5 +27,6 @@ pub mod sched;
 pub mod stage2;
 #[cfg(test)]
 mod testrng;
+pub mod vcpu;
 pub mod vgic;
 pub mod vtimer;

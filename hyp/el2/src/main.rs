@@ -1,7 +1,27 @@
 #![no_std]
 #![no_main]
-//! Placeholder until its owner lands it.
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    loop {}
-}
+//! Gnomon's EL2: boot, vectors, world switch, registers, code memory. It does what `hyp-core` decides.
+//!
+//! All unsafe code of the hypervisor is in this crate; docs/SAFETY.md has the arguments its comments refer to.
+
+mod board;
+mod boot;
+mod epitaph;
+mod gic;
+mod image;
+mod log;
+mod machine;
+mod memory;
+mod mmio;
+mod mmu;
+mod percpu;
+mod pmu;
+mod points;
+mod power;
+mod reg;
+mod setup;
+mod state;
+mod time;
+mod uart;
+mod vectors;
+mod world;

@@ -169,6 +169,12 @@ impl Ipc {
         }
     }
 
+    /// Number of the channel whose end `index` of `vm` is, the same at both ends; `u32::MAX` if there is none.
+    #[inline]
+    pub fn channel(&self, vm: usize, index: u64) -> u32 {
+        self.end_of(vm, index).map_or(u32::MAX, |end| end as u32 / 2)
+    }
+
     /// A vCPU of `vm` calls over its channel end `index`. *Hot.*
     #[inline]
     pub fn call(&mut self, vcpu: usize, vm: usize, index: u64) -> Called {

@@ -1,0 +1,276 @@
+//! What one physical CPU owns: its vCPUs, their VMs, its run queue and its counts. Nothing here is shared, so nothing locks.
+
+use core::ops::Range;
+
+use hyp_abi::{PathId, Rights, VMS_MAX};
+
+use crate::ipc::Ipc;
+use crate::pl011::Pl011;
+use crate::sched::Sched;
+use crate::vcpu::{Run, Vcpu};
+use crate::vgic::Vgic;
+use crate::vtimer::Wakeups;
+
+/// vCPUs of one VM.
+pub const VCPUS_PER_VM: usize = 1;
+/// vCPU slots of a CPU: one for each VM.
+pub const VCPU_SLOTS: usize = VMS_MAX * VCPUS_PER_VM;
+/// Not a slot.
+pub const NO_SLOT: u32 = u32::MAX;
+/// SPIs of the board that can be routed, INTIDs from 32.
+pub const BOARD_SPIS: usize = 256;
+/// Owner of an SPI that no VM has.
+pub const NO_OWNER: u8 = u8::MAX;
+
+/// What is counted of a path: exits and their lengths in the PMU's unit (retired instructions under icount).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathStat {
+    /// Exits.
+    pub count: u64,
+    /// Sum of their lengths.
+    pub sum: u64,
+    /// Shortest; `u32::MAX` while there is none.
+    pub min: u32,
+    /// Longest.
+    pub max: u32,
+}
+
+impl PathStat {
+    /// Nothing counted.
+    pub const fn new() -> Self {
+        Self { count: 0, sum: 0, min: u32::MAX, max: 0 }
+    }
+}
+
+impl Default for PathStat {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One VM.
+#[derive(Clone, Debug)]
+pub struct Vm {
+    /// Interrupt controller.
+    pub vgic: Vgic<VCPUS_PER_VM>,
+    /// Console.
+    pub uart: Pl011,
+    /// IPA of the console's registers; `u64::MAX` if the VM has none.
+    pub uart_base: u64,
+    /// SPI of the console.
+    pub uart_intid: u32,
+    /// RAM, IPA.
+    pub ram: Range<u64>,
+    /// Where RAM is.
+    pub pa_base: u64,
+    /// Where vCPU 0 starts.
+    pub entry: u64,
+    /// x0 at the start.
+    pub x0: u64,
+    /// VTTBR_EL2: root of the tables and VMID.
+    pub vttbr: u64,
+    /// From the manifest.
+    pub rights: Rights,
+    /// False before start and after stop.
+    pub alive: bool,
+    /// Stopped by a fault, or with an exit code.
+    pub faulted: bool,
+}
+
+impl Vm {
+    /// An unused VM.
+    pub const fn new() -> Self {
+        Self {
+            vgic: Vgic::new(VCPUS_PER_VM, 0),
+            uart: Pl011::new(),
+            uart_base: u64::MAX,
+            uart_intid: 33,
+            ram: 0..0,
+            pa_base: 0,
+            entry: 0,
+            x0: 0,
+            vttbr: 0,
+            rights: Rights::empty(),
+            alive: false,
+            faulted: false,
+        }
+    }
+
+    /// Physical address of `len` bytes at `ipa`, if all of them are RAM of this VM.
+    ///
+    /// # Errors
+    /// The first IPA that is not.
+    pub fn buffer(&self, ipa: u64, len: u64) -> Result<u64, u64> {
+        if !self.ram.contains(&ipa) {
+            return Err(ipa);
+        }
+        if len > self.ram.end - ipa {
+            return Err(self.ram.end);
+        }
+        Ok(self.pa_base + (ipa - self.ram.start))
+    }
+}
+
+impl Default for Vm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What an exit left for the slow part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deferred {
+    /// The syndrome registers tell.
+    Sync,
+    /// An acknowledged interrupt that was not handled yet.
+    Irq(u32),
+    /// SError.
+    SError,
+}
+
+/// State of one CPU.
+#[derive(Clone, Debug)]
+pub struct Cpu {
+    /// Slot whose registers are in the hardware; [`NO_SLOT`] before the first.
+    pub loaded: u32,
+    /// Counter value at the entry of the exit that goes on in the slow part.
+    pub entry: u32,
+    /// What it goes on with.
+    pub deferred: Deferred,
+    /// Counts, by [`PathId`].
+    pub paths: [PathStat; PathId::COUNT],
+    /// Run queue over the slots.
+    pub sched: Sched,
+    /// Timers of vCPUs that are off the CPU.
+    pub wakeups: Wakeups,
+    /// What EL2's timer is set to; `u64::MAX`: off.
+    pub alarm: u64,
+    /// Ticks of a time slice.
+    pub slice: u64,
+    /// End of the running one.
+    pub slice_end: u64,
+    /// Slot whose FP state is in the hardware.
+    pub fp_owner: u32,
+    /// VMs that have not stopped.
+    pub alive: u32,
+    /// VM with the keyboard.
+    pub focus: u8,
+    /// Channels.
+    pub ipc: Ipc,
+    /// VM of each SPI, from INTID 32.
+    pub spi_owner: [u8; BOARD_SPIS],
+    /// vCPUs.
+    pub vcpus: [Vcpu; VCPU_SLOTS],
+    /// VMs.
+    pub vms: [Vm; VMS_MAX],
+}
+
+impl Cpu {
+    /// No VM.
+    pub const fn new() -> Self {
+        Self {
+            loaded: NO_SLOT,
+            entry: 0,
+            deferred: Deferred::Sync,
+            paths: [const { PathStat::new() }; PathId::COUNT],
+            sched: Sched::new(),
+            wakeups: Wakeups::new(),
+            alarm: u64::MAX,
+            slice: u64::MAX,
+            slice_end: u64::MAX,
+            fp_owner: NO_SLOT,
+            alive: 0,
+            focus: 0,
+            ipc: Ipc::new(),
+            spi_owner: [NO_OWNER; BOARD_SPIS],
+            vcpus: [const { Vcpu::new() }; VCPU_SLOTS],
+            vms: [const { Vm::new() }; VMS_MAX],
+        }
+    }
+
+    /// The vCPU whose registers are loaded, and its VM.
+    #[inline(always)]
+    pub fn running(&mut self) -> Option<(&mut Vcpu, &mut Vm)> {
+        let vcpu = self.vcpus.get_mut(self.loaded as usize)?;
+        let vm = self.vms.get_mut(usize::from(vcpu.vm))?;
+        Some((vcpu, vm))
+    }
+
+    /// Counts an exit of `path` that took `spent`. *Hot*: eleven instructions when no extreme is new.
+    #[inline(always)]
+    pub fn note(&mut self, path: PathId, spent: u32) {
+        let Some(stat) = self.paths.get_mut(path as usize) else { return };
+        stat.count += 1;
+        stat.sum += u64::from(spent);
+        // One comparison: below the least wraps around to something large.
+        if spent.wrapping_sub(stat.min) > stat.max.wrapping_sub(stat.min) {
+            extreme(stat, spent);
+        }
+    }
+
+    /// Adds a VM's vCPU to the run queue: it starts at the VM's entry.
+    pub fn start(&mut self, slot: usize) {
+        let Some(vcpu) = self.vcpus.get_mut(slot) else { return };
+        let Some(vm) = self.vms.get_mut(usize::from(vcpu.vm)) else { return };
+        vcpu.start(vm.entry, vm.x0);
+        vm.alive = true;
+        self.alive += 1;
+        self.ipc.started(usize::from(vcpu.vm));
+        let _ = self.sched.wake(slot);
+    }
+
+    /// A vCPU that is not loaded got an interrupt: wakes it if it waits for one.
+    pub fn wake_for_interrupt(&mut self, slot: usize) {
+        let Some(vcpu) = self.vcpus.get_mut(slot) else { return };
+        let Some(vm) = self.vms.get(usize::from(vcpu.vm)) else { return };
+        if vcpu.run == Run::Wfi && vm.vgic.wants_cpu_saved(usize::from(vcpu.index), vcpu.el1.vmcr) {
+            vcpu.run = Run::Ready;
+            let _ = self.sched.wake(slot);
+        }
+    }
+
+    /// What EL2's timer must be set to now.
+    #[inline]
+    pub fn next_alarm(&self) -> u64 {
+        let wake = self.wakeups.nearest();
+        if self.sched.needs_slice() { wake.min(self.slice_end) } else { wake }
+    }
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn extreme(stat: &mut PathStat, spent: u32) {
+    stat.min = stat.min.min(spent);
+    stat.max = stat.max.max(spent);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_counts_keep_both_extremes() {
+        let mut cpu = std::boxed::Box::new(Cpu::new());
+        for spent in [50, 70, 60, 40, 70, 90] {
+            cpu.note(PathId::Wfi, spent);
+        }
+        let stat = cpu.paths[PathId::Wfi as usize];
+        assert_eq!(stat, PathStat { count: 6, sum: 380, min: 40, max: 90 });
+    }
+
+    #[test]
+    fn buffers_lie_wholly_in_ram() {
+        let vm = Vm { ram: 0x4000_0000..0x4020_0000, pa_base: 0x8000_0000, ..Vm::new() };
+        assert_eq!(vm.buffer(0x4000_1000, 0x1000), Ok(0x8000_1000));
+        assert_eq!(vm.buffer(0x401f_ffff, 1), Ok(0x801f_ffff));
+        assert_eq!(vm.buffer(0x401f_ffff, 2), Err(0x4020_0000));
+        assert_eq!(vm.buffer(0x3fff_ffff, 2), Err(0x3fff_ffff));
+        assert_eq!(vm.buffer(0x4000_0000, u64::MAX), Err(0x4020_0000));
+    }
+}

@@ -1,0 +1,171 @@
+//! Physical interrupts that the fast path does not serve.
+
+use hyp_abi::PathId;
+use probe_vm::points::{Cause, NOBODY, TimerKind};
+
+use super::fast::{MAINTENANCE, PHYSICAL_TIMER, SPECIAL, VIRTUAL_TIMER, timer, uart_line};
+use super::Machine;
+use crate::cpu::{Cpu, NO_OWNER};
+use crate::sched::SLOTS;
+use crate::vcpu::Run;
+
+/// EL2's own timer.
+const HYP_TIMER: u32 = 26;
+/// Physical console.
+const CONSOLE: u32 = 33;
+/// First SPI.
+const FIRST_SPI: u32 = 32;
+/// Most received bytes one console interrupt hands out: what the receive buffer holds.
+const TAKE_MAX: usize = 64;
+
+/// Serves the acknowledged interrupt `intid`.
+pub fn serve<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32) -> PathId {
+    let path = match intid {
+        VIRTUAL_TIMER | PHYSICAL_TIMER => {
+            let path = timer(cpu, m, intid).unwrap_or(PathId::IrqOther);
+            wake_loaded(cpu, m, Cause::Timer, intid);
+            return path;
+        }
+        SPECIAL.. => {
+            m.vm_exit(PathId::IrqOther);
+            return PathId::IrqOther;
+        }
+        MAINTENANCE => PathId::IrqMaintenance,
+        HYP_TIMER => PathId::IrqTimer,
+        CONSOLE => PathId::IrqUart,
+        FIRST_SPI.. => PathId::IrqDevice,
+        _ => PathId::IrqOther,
+    };
+    m.vm_exit(path);
+    let owner = owner(cpu, intid);
+    m.irq(path, intid, owner);
+    m.drop_priority(intid);
+    match path {
+        PathId::IrqMaintenance => {
+            if let Some((_, vm)) = cpu.running() {
+                let _ = vm.vgic.maintain(0, m);
+            }
+            m.deactivate(intid);
+        }
+        PathId::IrqTimer => {
+            alarm(cpu, m);
+            m.deactivate(intid);
+        }
+        PathId::IrqUart => {
+            console(cpu, m);
+            m.deactivate(intid);
+        }
+        PathId::IrqDevice => device(cpu, m, intid, owner),
+        _ => m.deactivate(intid),
+    }
+    path
+}
+
+/// VM that SPI `intid` belongs to.
+fn owner(cpu: &Cpu, intid: u32) -> u32 {
+    match intid.checked_sub(FIRST_SPI).and_then(|i| cpu.spi_owner.get(i as usize)) {
+        Some(&vm) if vm != NO_OWNER => vm.into(),
+        _ => NOBODY,
+    }
+}
+
+/// EL2's timer: vCPUs whose timers are due wake, and a time slice that is over ends.
+fn alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+    let now = m.now();
+    // What was armed has fired: whatever is next must be set anew.
+    cpu.alarm = u64::MAX;
+    m.set_alarm(u64::MAX);
+    for _ in 0..SLOTS {
+        let due = cpu.wakeups.nearest();
+        let Some(slot) = cpu.wakeups.take_due(now) else { break };
+        let Some(vcpu) = cpu.vcpus.get_mut(slot) else { continue };
+        let vm = u32::from(vcpu.vm);
+        m.timer(PathId::IrqTimer, due, TimerKind::VtimerAway as u32, vm);
+        if vcpu.run == Run::Wfi {
+            // Its own timer interrupts as soon as it is loaded.
+            vcpu.run = Run::Ready;
+            let _ = cpu.sched.wake(slot);
+            m.vcpu_wake(vm, Cause::Timer as u32, VIRTUAL_TIMER);
+        }
+    }
+    if cpu.sched.needs_slice() && now >= cpu.slice_end {
+        m.timer(PathId::IrqTimer, cpu.slice_end, TimerKind::Slice as u32, NOBODY);
+        let _ = cpu.sched.rotate();
+        cpu.slice_end = now.saturating_add(cpu.slice);
+    }
+}
+
+/// Bytes from the console go to the UART of the VM they are for.
+fn console<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+    m.console_interrupt();
+    for _ in 0..TAKE_MAX {
+        let Some((to, byte)) = m.console_take() else { break };
+        cpu.focus = to;
+        let Some(vm) = cpu.vms.get_mut(usize::from(to)) else { continue };
+        if !vm.alive {
+            continue;
+        }
+        vm.uart.receive(byte);
+        if cpu.loaded == u32::from(to) {
+            uart_line(vm, m);
+            wake_loaded(cpu, m, Cause::Emulated, CONSOLE);
+        } else {
+            let _ = vm.vgic.set_line(vm.uart_intid, vm.uart.irq(), usize::MAX, m);
+            wake_away(cpu, m, usize::from(to), Cause::Emulated, CONSOLE);
+        }
+    }
+}
+
+/// The interrupt of a device that was given to a VM.
+fn device<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32, owner: u32) {
+    let Some(vm) = cpu.vms.get_mut(owner as usize).filter(|vm| vm.alive) else {
+        m.disable_spi(intid);
+        m.deactivate(intid);
+        return;
+    };
+    inject(vm, m, intid, cpu.loaded == owner);
+    m.virq_inject(PathId::IrqDevice, owner, intid, Cause::Device as u32);
+    if cpu.loaded == owner {
+        wake_loaded(cpu, m, Cause::Device, intid);
+    } else {
+        wake_away(cpu, m, owner as usize, Cause::Device, intid);
+    }
+}
+
+fn inject<M: Machine>(vm: &mut crate::cpu::Vm, m: &mut M, intid: u32, loaded: bool) {
+    let current = if loaded { 0 } else { usize::MAX };
+    let _ = vm.vgic.raise(0, intid, current, m);
+}
+
+/// The loaded vCPU got an interrupt: if it was waiting for one, it goes on.
+pub(super) fn wake_loaded<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: Cause, detail: u32) {
+    let slot = cpu.loaded as usize;
+    let vmcr = m.vmcr();
+    let Some((vcpu, vm)) = cpu.running() else { return };
+    if vcpu.run == Run::Wfi && vm.vgic.wants_cpu(0, m, vmcr) {
+        vcpu.run = Run::Ready;
+        let id = vcpu.vm.into();
+        let _ = cpu.sched.wake(slot);
+        m.vcpu_wake(id, cause as u32, detail);
+    }
+}
+
+/// A vCPU that is not loaded got an interrupt.
+pub(super) fn wake_away<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, cause: Cause, detail: u32) {
+    let waited = cpu.vcpus.get(slot).is_some_and(|v| v.run == Run::Wfi);
+    cpu.wake_for_interrupt(slot);
+    if waited && cpu.vcpus.get(slot).is_some_and(|v| v.run == Run::Ready) {
+        m.vcpu_wake(slot as u32, cause as u32, detail);
+    }
+}
+
+/// Pends SPI `intid` at VM `to` for a notification.
+pub(super) fn notify<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, to: usize, intid: u32) {
+    let loaded = cpu.loaded as usize == to;
+    let Some(vm) = cpu.vms.get_mut(to) else { return };
+    inject(vm, m, intid, loaded);
+    m.virq_inject(path, to as u32, intid, Cause::Notify as u32);
+    if !loaded {
+        wake_away(cpu, m, to, Cause::Notify, intid);
+    }
+}

@@ -1,0 +1,118 @@
+//! From a decoded exit to what is done about it.
+//!
+//! [`fast`] serves what returns to the same vCPU with only the light frame saved; whatever it does not know it leaves for
+//! [`slow`], untouched. [`slow`] may block, wake, stop and switch; `hyp-el2` then asks [`schedule`] who goes on.
+//!
+//! The hardware is behind [`Machine`], one small method for each register or device action, which `hyp-el2` implements
+//! with single instructions and tests with plain fields.
+
+pub mod fast;
+mod hypercall;
+mod idregs;
+mod ipc;
+pub mod irq;
+mod power;
+pub mod slow;
+#[cfg(test)]
+mod tests;
+
+pub use hypercall::{PathBudget, Services};
+pub use idregs::id_register_mask;
+pub use slow::{Next, schedule};
+
+use hyp_abi::PathId;
+use hyp_abi::record::StreamKind;
+
+use crate::vcpu::Frame;
+use crate::vgic::LrFile;
+
+/// What the CPU and the board do for the dispatcher. Each method is one register or one device action.
+pub trait Machine: LrFile + Points {
+    /// ESR_EL2.
+    fn esr(&self) -> u64;
+    /// FAR_EL2.
+    fn far(&self) -> u64;
+    /// HPFAR_EL2.
+    fn hpfar(&self) -> u64;
+    /// ELR_EL2.
+    fn pc(&self) -> u64;
+    /// Sets ELR_EL2.
+    fn set_pc(&mut self, pc: u64);
+    /// SPSR_EL2.
+    fn spsr(&self) -> u64;
+    /// SP_EL1.
+    fn sp_el1(&self) -> u64;
+    /// Enters the guest's EL1 with an Unknown exception (Arm ARM D1.3.1), as if the instruction at the pc did not exist.
+    fn inject_undefined(&mut self);
+    /// ICH_VMCR_EL2.
+    fn vmcr(&self) -> u64;
+    /// Physical counter.
+    fn now(&self) -> u64;
+    /// Sets EL2's timer; `u64::MAX` turns it off.
+    fn set_alarm(&mut self, at: u64);
+    /// Acknowledges a physical interrupt: INTID, 1020 and up for none.
+    fn acknowledge(&mut self) -> u32;
+    /// Priority drop of an acknowledged interrupt.
+    fn drop_priority(&mut self, intid: u32);
+    /// Forgets interrupts of SPI `intid` for good: its VM has stopped.
+    fn disable_spi(&mut self, intid: u32);
+    /// Identification register of CRm × 8 + Op2 = `index` (Op0 3, Op1 0, CRn 0).
+    fn id_register(&self, index: u32) -> u64;
+    /// True if a byte for the console would be taken.
+    fn console_room(&self) -> bool;
+    /// Sends a byte of a VM's console.
+    fn console_put(&mut self, vm: u8, byte: u8);
+    /// Serves the console's interrupt; afterwards [`Machine::console_take`] gives what came.
+    fn console_interrupt(&mut self);
+    /// A received byte and the VM it is for.
+    fn console_take(&mut self) -> Option<(u8, u8)>;
+    /// Sends a record of the hypervisor stream.
+    fn report(&mut self, kind: StreamKind, payload: &[u8]);
+    /// Copies to a guest's memory; `pa` comes from `Vm::buffer`.
+    fn write_guest(&mut self, pa: u64, bytes: &[u8]);
+    /// Copies from a guest's memory; `pa` comes from `Vm::buffer`.
+    fn read_guest(&self, pa: u64, bytes: &mut [u8]);
+    /// Hands the FP unit over: saves to the vCPU that owned it, loads this one's, ends the trap.
+    fn switch_fp(&mut self, vcpus: &mut [crate::vcpu::Vcpu], from: u32, to: u32);
+    /// All VMs have stopped.
+    fn power_off(&mut self);
+    /// Takes log bytes: (bytes, frames lost).
+    fn log_read(&mut self, out: &mut [u8]) -> (usize, u64);
+}
+
+/// Places where probes can fire. A point without a probe is one `nop`, so the arguments are only things at hand.
+#[allow(unused_variables, reason = "a machine without probes")]
+pub trait Points {
+    /// The path is known, nothing is decided.
+    fn vm_exit(&mut self, path: PathId) {}
+    /// All is decided, the guest goes on.
+    fn vm_entry(&mut self, path: PathId) {}
+    /// A hypercall, before it is carried out.
+    fn hypercall(&mut self, path: PathId, frame: &Frame) {}
+    /// A PSCI call, before it is carried out.
+    fn psci(&mut self, path: PathId, frame: &Frame) {}
+    /// A stage-2 fault that nothing answers.
+    fn stage2_fault(&mut self, ipa: u64) {}
+    /// An emulated access was carried out.
+    fn mmio(&mut self, path: PathId, ipa: u64, value: u64, access: crate::exit::Access) {}
+    /// A trapped system register access was carried out.
+    fn sysreg_trap(&mut self, path: PathId, key: u32, value: u64, write: bool) {}
+    /// A physical interrupt was acknowledged.
+    fn irq(&mut self, path: PathId, intid: u32, owner: u32) {}
+    /// A virtual interrupt became pending.
+    fn virq_inject(&mut self, path: PathId, vm: u32, intid: u32, cause: u32) {}
+    /// A call over a channel.
+    fn ipc_call(&mut self, channel: u32, to_vm: u32, word0: u64, direct: bool) {}
+    /// A reply over a channel.
+    fn ipc_reply(&mut self, channel: u32, to_vm: u32, word0: u64) {}
+    /// A notification.
+    fn notify(&mut self, channel: u32, to_vm: u32, bits: u64, pending: u64) {}
+    /// Another vCPU gets the CPU.
+    fn sched_switch(&mut self, from_vm: u32, to_vm: u32, reason: u32, priority: u32) {}
+    /// A vCPU blocks.
+    fn vcpu_block(&mut self, reason: u32, channel: u32) {}
+    /// A vCPU wakes.
+    fn vcpu_wake(&mut self, vm: u32, cause: u32, detail: u32) {}
+    /// A timer has expired.
+    fn timer(&mut self, path: PathId, due_ticks: u64, kind: u32, owner: u32) {}
+}

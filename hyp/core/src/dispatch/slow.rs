@@ -1,0 +1,190 @@
+//! Everything else: exits that wait, wake, stop or switch, or need every register. The whole frame is saved.
+
+use hyp_abi::PathId;
+use probe_vm::points::{Block, Switch};
+
+use super::{Machine, Services, fast, hypercall, id_register_mask, irq, power};
+use crate::cpu::{Cpu, Deferred, NO_SLOT};
+use crate::exit::{Esr, class, fault_ipa, sysreg};
+use crate::vcpu::Run;
+use crate::vgic::SgiKind;
+use hyp_abi::record::StopCause;
+
+/// Serves what the fast part left.
+pub fn serve<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut S) -> PathId {
+    match cpu.deferred {
+        Deferred::Irq(intid) => irq::serve(cpu, m, intid),
+        Deferred::Sync => sync(cpu, m, services),
+        Deferred::SError => {
+            m.vm_exit(PathId::GuestFault);
+            power::stop(cpu, m, StopCause::UnknownException, 0);
+            PathId::GuestFault
+        }
+    }
+}
+
+fn sync<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut S) -> PathId {
+    let esr = Esr(m.esr());
+    match esr.class() {
+        class::HVC => hypercall::call(cpu, m, services),
+        class::SMC => {
+            // The trap is taken before the SMC: it must not be executed again (Arm ARM D1.5.4).
+            m.set_pc(m.pc() + 4);
+            hypercall::smc(cpu, m)
+        }
+        class::WFX => wait(cpu, m, esr),
+        class::FP => fp(cpu, m),
+        class::SYSREG => system_register(cpu, m, esr),
+        class::DATA_ABORT => data_abort(cpu, m, esr),
+        class::INSTRUCTION_ABORT => fault(cpu, m),
+        _ => {
+            m.vm_exit(PathId::Sysreg);
+            m.inject_undefined();
+            PathId::Sysreg
+        }
+    }
+}
+
+fn wait<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
+    m.vm_exit(PathId::Wfi);
+    m.set_pc(m.pc() + esr.instruction_bytes());
+    if !esr.is_wfe() {
+        suspend(cpu, m);
+    }
+    PathId::Wfi
+}
+
+/// WFI of the running vCPU: it blocks unless an interrupt is there.
+pub(super) fn suspend<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+    let slot = cpu.loaded as usize;
+    let vmcr = m.vmcr();
+    let Some((vcpu, vm)) = cpu.running() else { return };
+    if vm.vgic.wants_cpu(0, m, vmcr) {
+        return;
+    }
+    vcpu.run = Run::Wfi;
+    let _ = cpu.sched.block(slot);
+    m.vcpu_block(Block::Wfi as u32, u32::MAX);
+}
+
+fn fp<M: Machine>(cpu: &mut Cpu, m: &mut M) -> PathId {
+    m.vm_exit(PathId::Fpsimd);
+    m.switch_fp(&mut cpu.vcpus, cpu.fp_owner, cpu.loaded);
+    cpu.fp_owner = cpu.loaded;
+    PathId::Fpsimd
+}
+
+fn system_register<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
+    let access = esr.sysreg();
+    let kind = match access.key {
+        sysreg::SGI1R => Some(SgiKind::Group1),
+        sysreg::SGI0R => Some(SgiKind::Group0),
+        sysreg::ASGI1R => Some(SgiKind::Other),
+        _ => None,
+    };
+    let path = if kind.is_some() { PathId::SysregSgi } else { PathId::Sysreg };
+    m.vm_exit(path);
+    let Some((vcpu, vm)) = cpu.running() else { return path };
+    let mut value = vcpu.frame.get(access.register);
+    match kind {
+        Some(kind) if access.write => {
+            let _ = vm.vgic.send_sgi(kind, value, 0, m);
+        }
+        Some(_) => {
+            m.inject_undefined();
+            return path;
+        }
+        None if access.key == sysreg::DIR && access.write => vm.vgic.deactivate(0, value, m),
+        None if access.key & sysreg::ID_MASK == sysreg::ID_SPACE && !access.write => {
+            let index = sysreg::id_index(access.key);
+            value = m.id_register(index) & id_register_mask(index);
+            vcpu.frame.set(access.register, value);
+        }
+        // Debug, PMU, set/way maintenance and implementation defined registers: read as zero, writes ignored.
+        None if access.write => {}
+        None => {
+            value = 0;
+            vcpu.frame.set(access.register, 0);
+        }
+    }
+    m.sysreg_trap(path, access.key, value, access.write);
+    m.set_pc(m.pc() + esr.instruction_bytes());
+    path
+}
+
+fn data_abort<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
+    if let Some(access) = esr.access()
+        && let Some((vcpu, vm)) = cpu.running()
+        && let Some(path) = fast::mmio(vcpu, vm, m, esr, access)
+    {
+        return path;
+    }
+    fault(cpu, m)
+}
+
+/// A stage-2 abort that nothing answers: the VM stops.
+fn fault<M: Machine>(cpu: &mut Cpu, m: &mut M) -> PathId {
+    m.vm_exit(PathId::Stage2Fault);
+    m.stage2_fault(fault_ipa(m.hpfar(), m.far()));
+    power::stop(cpu, m, StopCause::MemoryFault, 0);
+    PathId::Stage2Fault
+}
+
+/// Who has the CPU next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The loaded vCPU goes on.
+    Same,
+    /// Registers must be switched to this slot.
+    Switch(usize),
+    /// Nobody: wait for an interrupt.
+    Idle,
+    /// No VM is left.
+    Off,
+}
+
+/// Chooses the next vCPU and sets EL2's timer. Called after every slow exit.
+pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Next {
+    if cpu.alive == 0 {
+        return Next::Off;
+    }
+    let before = cpu.sched.current();
+    let next = cpu.sched.next();
+    if let Some(slot) = next
+        && slot as u32 != cpu.loaded
+    {
+        let vm = |slot: u32| cpu.vcpus.get(slot as usize).map_or(u32::MAX, |v| v.vm.into());
+        let reason = if before.is_some() { Switch::Preempt } else { Switch::Block };
+        m.sched_switch(vm(cpu.loaded), vm(slot as u32), reason as u32, 0);
+        leave(cpu, m);
+        return Next::Switch(slot);
+    }
+    set_alarm(cpu, m);
+    if next.is_some() { Next::Same } else { Next::Idle }
+}
+
+/// The loaded vCPU leaves the CPU; `hyp-el2` saves its registers right after.
+fn leave<M: Machine>(cpu: &mut Cpu, m: &M) {
+    cpu.slice_end = if cpu.slice == u64::MAX { u64::MAX } else { m.now().saturating_add(cpu.slice) };
+}
+
+/// After a switch: the vCPU that left may have armed a timer that must wake it.
+pub fn switched<M: Machine>(cpu: &mut Cpu, m: &mut M, from: u32, to: usize) {
+    if from != NO_SLOT
+        && let Some(vcpu) = cpu.vcpus.get(from as usize)
+    {
+        let due = if vcpu.run == Run::Wfi { vcpu.el1.timer_due() } else { None };
+        cpu.wakeups.set(from as usize, due);
+    }
+    cpu.wakeups.set(to, None);
+    cpu.loaded = to as u32;
+    set_alarm(cpu, m);
+}
+
+fn set_alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+    let alarm = cpu.next_alarm();
+    if alarm != cpu.alarm {
+        cpu.alarm = alarm;
+        m.set_alarm(alarm);
+    }
+}

@@ -1,0 +1,295 @@
+//! A vCPU: its registers while it is not on the CPU, and what it waits for.
+
+/// Frame words: x0–x18, x30, x19–x29, and padding to 16 bytes.
+const FRAME_WORDS: usize = 32;
+/// Place of x30: beside x18, so that an exit that needs only what Rust may clobber saves one contiguous block.
+const LINK: usize = 19;
+
+/// General registers, in the order in which the vectors store them.
+///
+/// While the vCPU runs SP_EL2 points here. x19–x29 are only valid when the exit saved them ("full" exit).
+#[derive(Clone, Debug)]
+#[repr(C, align(16))]
+pub struct Frame {
+    words: [u64; FRAME_WORDS],
+}
+
+impl Frame {
+    /// All zero.
+    pub const fn new() -> Self {
+        Self { words: [0; FRAME_WORDS] }
+    }
+
+    /// Word index of register `n` (0–30).
+    #[inline(always)]
+    const fn place(n: u32) -> usize {
+        match n {
+            0..=18 => n as usize,
+            30 => LINK,
+            _ => n as usize + 1,
+        }
+    }
+
+    /// Register `n`; 31 is the zero register.
+    #[inline]
+    pub fn get(&self, n: u32) -> u64 {
+        if n >= 31 {
+            return 0;
+        }
+        self.words.get(Self::place(n)).copied().unwrap_or(0)
+    }
+
+    /// Sets register `n`; 31 is the zero register.
+    #[inline]
+    pub fn set(&mut self, n: u32, value: u64) {
+        if n < 31
+            && let Some(word) = self.words.get_mut(Self::place(n))
+        {
+            *word = value;
+        }
+    }
+
+    /// Register `N`, known when compiled, at most 18.
+    #[inline(always)]
+    pub const fn x<const N: usize>(&self) -> u64 {
+        const { assert!(N <= 18) };
+        self.words[N]
+    }
+
+    /// Sets register `N`, known when compiled, at most 18.
+    #[inline(always)]
+    pub const fn set_x<const N: usize>(&mut self, value: u64) {
+        const { assert!(N <= 18) };
+        self.words[N] = value;
+    }
+
+    /// True if register `n` is in the block every exit saves.
+    #[inline(always)]
+    pub const fn is_light(n: u32) -> bool {
+        n <= 18 || n == 31
+    }
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// EL1 system registers of a vCPU that is off the CPU, and where it resumes. `hyp-el2` fills and loads it.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+#[allow(missing_docs, reason = "each field is the register of its name")]
+pub struct El1 {
+    pub elr_el2: u64,
+    pub spsr_el2: u64,
+    pub sctlr: u64,
+    pub ttbr0: u64,
+    pub ttbr1: u64,
+    pub tcr: u64,
+    pub mair: u64,
+    pub amair: u64,
+    pub vbar: u64,
+    pub contextidr: u64,
+    pub tpidr_el0: u64,
+    pub tpidrro_el0: u64,
+    pub tpidr_el1: u64,
+    pub sp_el0: u64,
+    pub sp_el1: u64,
+    pub elr: u64,
+    pub spsr: u64,
+    pub esr: u64,
+    pub far: u64,
+    pub afsr0: u64,
+    pub afsr1: u64,
+    pub par: u64,
+    pub cpacr: u64,
+    pub csselr: u64,
+    pub cntkctl: u64,
+    pub cntv_ctl: u64,
+    pub cntv_cval: u64,
+    pub cntp_ctl: u64,
+    pub cntp_cval: u64,
+    pub vmcr: u64,
+    pub ap1r0: u64,
+    pub ap0r0: u64,
+    /// Active bits of the two timers' PPIs, as in GICR_ISACTIVER0.
+    pub ppis_active: u64,
+}
+
+impl El1 {
+    /// Register state at the first instruction (arm64 boot protocol: EL1h, masked, MMU and caches off).
+    pub const fn reset(entry: u64) -> Self {
+        Self {
+            elr_el2: entry,
+            spsr_el2: 0x3c5,
+            // RES1 bits of SCTLR_EL1 (Arm ARM D17.2.118), everything off.
+            sctlr: 0x30d0_0800,
+            ttbr0: 0,
+            ttbr1: 0,
+            tcr: 0,
+            mair: 0,
+            amair: 0,
+            vbar: 0,
+            contextidr: 0,
+            tpidr_el0: 0,
+            tpidrro_el0: 0,
+            tpidr_el1: 0,
+            sp_el0: 0,
+            sp_el1: 0,
+            elr: 0,
+            spsr: 0,
+            esr: 0,
+            far: 0,
+            afsr0: 0,
+            afsr1: 0,
+            par: 0,
+            cpacr: 0,
+            csselr: 0,
+            cntkctl: 0,
+            cntv_ctl: 0,
+            cntv_cval: 0,
+            cntp_ctl: 0,
+            cntp_cval: 0,
+            vmcr: 0,
+            ap1r0: 0,
+            ap0r0: 0,
+            ppis_active: 0,
+        }
+    }
+
+    /// Counter value at which a timer of this vCPU that could interrupt it is due; `None` if none is armed.
+    #[inline]
+    pub fn timer_due(&self) -> Option<u64> {
+        const ENABLE: u64 = 1;
+        const MASKED: u64 = 2;
+        let armed = |ctl: u64, cval: u64| (ctl & (ENABLE | MASKED) == ENABLE).then_some(cval);
+        match (armed(self.cntv_ctl, self.cntv_cval), armed(self.cntp_ctl, self.cntp_cval)) {
+            (Some(v), Some(p)) => Some(v.min(p)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// FP/SIMD registers of a vCPU that does not own the FP unit. `hyp-el2` fills and loads it.
+#[derive(Clone, Debug)]
+#[repr(C, align(16))]
+pub struct Fp {
+    v: [[u64; 2]; 32],
+    fpcr: u64,
+    fpsr: u64,
+}
+
+impl Fp {
+    /// All zero.
+    pub const fn new() -> Self {
+        Self { v: [[0; 2]; 32], fpcr: 0, fpsr: 0 }
+    }
+}
+
+impl Default for Fp {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a vCPU is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// Not started, or off by CPU_OFF.
+    Off,
+    /// On the run queue.
+    Ready,
+    /// In WFI: an interrupt it would take wakes it.
+    Wfi,
+    /// In a hypercall that waits for a partner: only that wakes it.
+    Waiting,
+    /// Its VM has stopped.
+    Stopped,
+}
+
+/// One vCPU.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+pub struct Vcpu {
+    /// General registers. First, so that the frame's address is the vCPU's.
+    pub frame: Frame,
+    /// System registers while off the CPU.
+    pub el1: El1,
+    /// FP/SIMD registers while another vCPU owns the unit.
+    pub fp: Fp,
+    /// VM it belongs to: index of the CPU's VMs.
+    pub vm: u8,
+    /// Index in its VM: affinity 0.0.0.index.
+    pub index: u8,
+    /// What it does.
+    pub run: Run,
+    /// Exits since it started.
+    pub exits: u64,
+    /// Counter ticks it has run, up to the last switch.
+    pub run_ticks: u64,
+}
+
+impl Vcpu {
+    /// An unused slot.
+    pub const fn new() -> Self {
+        Self {
+            frame: Frame::new(),
+            el1: El1::reset(0),
+            fp: Fp::new(),
+            vm: 0,
+            index: 0,
+            run: Run::Off,
+            exits: 0,
+            run_ticks: 0,
+        }
+    }
+
+    /// Registers as at the first instruction: `x0` is the device tree or CPU_ON's context.
+    pub fn start(&mut self, entry: u64, x0: u64) {
+        self.frame = Frame::new();
+        self.frame.set_x::<0>(x0);
+        self.el1 = El1::reset(entry);
+        self.fp = Fp::new();
+        self.run = Run::Ready;
+    }
+}
+
+impl Default for Vcpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_are_where_the_vectors_store_them() {
+        let mut frame = Frame::new();
+        for n in 0..31 {
+            frame.set(n, 100 + u64::from(n));
+        }
+        frame.set(31, 7);
+        assert_eq!(frame.get(31), 0);
+        assert_eq!(frame.words[19], 130, "x30 beside x18");
+        assert_eq!(frame.words[20], 119);
+        assert_eq!(frame.words[30], 129);
+        for n in 0..31 {
+            assert_eq!(frame.get(n), 100 + u64::from(n));
+        }
+    }
+
+    #[test]
+    fn the_earlier_armed_timer_is_due() {
+        let mut el1 = El1::reset(0);
+        assert_eq!(el1.timer_due(), None);
+        (el1.cntv_ctl, el1.cntv_cval) = (1, 50);
+        assert_eq!(el1.timer_due(), Some(50));
+        (el1.cntp_ctl, el1.cntp_cval) = (1, 40);
+        assert_eq!(el1.timer_due(), Some(40));
+        el1.cntp_ctl = 3;
+        assert_eq!(el1.timer_due(), Some(50), "a masked timer interrupts nobody");
+    }
+}

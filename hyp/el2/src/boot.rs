@@ -1,0 +1,107 @@
+//! From the first Rust instruction to the first guest.
+
+use core::arch::{asm, global_asm};
+
+use hyp_abi::record::StreamKind;
+use hyp_abi::{ABI_VERSION, PathId};
+use hyp_core::config::BadConfig;
+use hyp_core::stage2::vtcr;
+
+use crate::machine::{ICH_HCR, list_registers};
+use crate::percpu::PerCpu;
+use crate::reg::{isb, sysreg};
+use crate::state::State;
+use crate::{board, gic, mmu, pmu, power, setup, vectors, world};
+
+global_asm!(
+    include_str!("head.S"),
+    SCTLR_OFF = const mmu::SCTLR_RES1,
+    PERCPU = sym crate::percpu::BLOCKS,
+    STATE_OFFSET = const PerCpu::STATE_OFFSET,
+    boot = sym boot,
+);
+
+sysreg! {
+    HCR = "hcr_el2", rw;
+    HSTR = "hstr_el2", rw;
+    VTCR = "vtcr_el2", rw;
+    VPIDR = "vpidr_el2", rw;
+    VMPIDR = "vmpidr_el2", rw;
+    MIDR = "midr_el1", r;
+    CNTHCTL = "cnthctl_el2", rw;
+    CNTVOFF = "cntvoff_el2", rw;
+    MMFR0 = "id_aa64mmfr0_el1", r;
+}
+
+// HCR_EL2 (Arm ARM D17.2.48).
+const HCR_VM: u64 = 1 << 0; // stage 2
+const HCR_SWIO: u64 = 1 << 1;
+const HCR_PTW: u64 = 1 << 2; // a walk through device memory faults
+const HCR_FMO: u64 = 1 << 3; // physical interrupts to EL2, virtual ones on
+const HCR_IMO: u64 = 1 << 4;
+const HCR_AMO: u64 = 1 << 5;
+const HCR_FB: u64 = 1 << 9; // guests' TLB maintenance reaches the inner shareable domain
+const HCR_BSU: u64 = 1 << 10;
+const HCR_TWI: u64 = 1 << 13;
+const HCR_TID3: u64 = 1 << 18;
+const HCR_TSC: u64 = 1 << 19;
+const HCR_TIDCP: u64 = 1 << 20;
+const HCR_TACR: u64 = 1 << 21;
+const HCR_TSW: u64 = 1 << 22;
+const HCR_RW: u64 = 1 << 31;
+const HCR_VALUE: u64 = HCR_VM | HCR_SWIO | HCR_PTW | HCR_FMO | HCR_IMO | HCR_AMO | HCR_FB | HCR_BSU | HCR_TWI
+    | HCR_TID3 | HCR_TSC | HCR_TIDCP | HCR_TACR | HCR_TSW | HCR_RW;
+/// MPIDR: RES1, affinity 0.
+const MPIDR_0: u64 = 1 << 31;
+/// CNTHCTL_EL2: guests use the physical counter and timer, which are switched like the virtual ones.
+const CNTHCTL_OPEN: u64 = 0b11;
+
+fn trap_registers() {
+    HCR::write(HCR_VALUE);
+    HSTR::write(0);
+    VTCR::write(vtcr(MMFR0::read() & 0xf));
+    VPIDR::write(MIDR::read());
+    VMPIDR::write(MPIDR_0);
+    CNTHCTL::write(CNTHCTL_OPEN);
+    CNTVOFF::write(0);
+    world::trap_fp(true);
+    ICH_HCR::write(1);
+    isb();
+}
+
+/// Runs once on the boot CPU, MMU off, on its own stack; `state` is its block's.
+extern "C" fn boot(state: *mut State) -> ! {
+    mmu::init(board::RAM_BASE, board::RAM_BASE + board::RAM_BYTES);
+    // SAFETY: 1. head.S passes the address of this CPU's state, and this is the first and only reference made before
+    // the first guest runs.
+    let state = unsafe { &mut *state };
+    gic::init_distributor();
+    gic::init_cpu(0);
+    pmu::init();
+    trap_registers();
+    state.board.uart.init();
+    let vms = match setup::build(&mut state.cpu) {
+        Ok(vms) => vms,
+        Err(bad) => refuse(state, bad),
+    };
+    gic::enable_spi(board::UART_INTID, false, 0);
+    let [a, b, c, d] = ABI_VERSION.to_le_bytes();
+    let [e, f, g, h] = vms.to_le_bytes();
+    state.board.uart.record(StreamKind::Booted, &[a, b, c, d, e, f, g, h]);
+    defmt::info!("up: {=u32} VMs, {=u32} list registers", vms, list_registers());
+    state.cpu.entry = pmu::read();
+    let frame = vectors::resume(state, PathId::HypercallInfo);
+    // SAFETY: 1. `frame` is a vCPU's, complete, and its world is loaded. The stack is given up: every entry starts at its top.
+    unsafe { asm!("b enter_frame", in("x0") frame, options(noreturn)) }
+}
+
+/// The configuration is wrong: says where, and turns off.
+fn refuse(state: &mut State, bad: BadConfig) -> ! {
+    let mut payload = [0; 12];
+    for (chunk, word) in payload.chunks_exact_mut(4).zip([bad.fault as u32, bad.kind as u32, bad.index]) {
+        chunk.copy_from_slice(&word.to_le_bytes());
+    }
+    state.board.uart.record(StreamKind::BadConfig, &payload);
+    state.board.uart.flush();
+    power::off()
+}

@@ -1,0 +1,136 @@
+//! The board's GICv3: all interrupts come to EL2 as group 1, priority drop and deactivation apart.
+
+use crate::board::{GICD, GICR};
+use crate::mmio::{read32, write32, write64};
+use crate::reg::{isb, sysreg};
+
+sysreg! {
+    SRE = "s3_4_c12_c9_5", rw; // ICC_SRE_EL2
+    PMR = "s3_0_c4_c6_0", rw; // ICC_PMR_EL1
+    IGRPEN1 = "s3_0_c12_c12_7", rw; // ICC_IGRPEN1_EL1
+    CTLR = "s3_0_c12_c12_4", rw; // ICC_CTLR_EL1
+    BPR1 = "s3_0_c12_c12_3", rw; // ICC_BPR1_EL1
+    IAR1 = "s3_0_c12_c12_0", r; // ICC_IAR1_EL1
+    EOIR1 = "s3_0_c12_c12_1", w; // ICC_EOIR1_EL1
+    DIR = "s3_0_c12_c11_1", w; // ICC_DIR_EL1
+}
+
+/// Maintenance interrupt of the virtual CPU interface (PPI).
+pub const MAINTENANCE: u32 = 25;
+/// EL2 physical timer (PPI).
+pub const HYP_TIMER: u32 = 26;
+/// Virtual timer (PPI).
+pub const VIRTUAL_TIMER: u32 = 27;
+/// INTIDs from here on are special: nothing pending.
+pub const SPECIAL: u32 = 1020;
+
+const GICD_CTLR: u64 = GICD;
+const GICD_TYPER: u64 = GICD + 4;
+const GICD_IGROUPR: u64 = GICD + 0x80;
+const GICD_ISENABLER: u64 = GICD + 0x100;
+const GICD_ICENABLER: u64 = GICD + 0x180;
+const GICD_IPRIORITYR: u64 = GICD + 0x400;
+const GICD_ICFGR: u64 = GICD + 0xc00;
+const GICD_IROUTER: u64 = GICD + 0x6000;
+const GICR_WAKER: u64 = 0x14;
+const GICR_SGI: u64 = 0x1_0000;
+
+const CTLR_RWP: u32 = 1 << 31;
+const CTLR_ARE: u32 = 1 << 4;
+const CTLR_GROUP1: u32 = 1 << 1;
+const WAKER_SLEEP: u32 = 1 << 1;
+const WAKER_ASLEEP: u32 = 1 << 2;
+/// All interrupts at one priority: EL2 never takes one inside another.
+const PRIORITY_4: u32 = 0xa0a0_a0a0;
+/// Polls of a GIC handshake at boot before it is given up.
+const POLLS: usize = 1_000_000;
+
+fn wait(mut done: impl FnMut() -> bool) {
+    for _ in 0..POLLS {
+        if done() {
+            return;
+        }
+    }
+}
+
+/// Distributor: every SPI group 1, disabled, level, one priority. Once, by the boot CPU.
+pub fn init_distributor() {
+    write32(GICD_CTLR, 0);
+    wait(|| read32(GICD_CTLR) & CTLR_RWP == 0);
+    let lines = u64::from(read32(GICD_TYPER) & 0x1f) + 1;
+    for n in 1..lines {
+        write32(GICD_ICENABLER + 4 * n, u32::MAX);
+        write32(GICD_IGROUPR + 4 * n, u32::MAX);
+        write32(GICD_ICFGR + 8 * n, 0);
+        write32(GICD_ICFGR + 8 * n + 4, 0);
+        for word in 0..8 {
+            write32(GICD_IPRIORITYR + 32 * n + 4 * word, PRIORITY_4);
+        }
+    }
+    write32(GICD_CTLR, CTLR_ARE);
+    write32(GICD_CTLR, CTLR_ARE | CTLR_GROUP1);
+    wait(|| read32(GICD_CTLR) & CTLR_RWP == 0);
+}
+
+/// Redistributor and CPU interface of CPU `cpu`, by that CPU.
+///
+/// Without EL3 firmware the GIC has a single security state and PPIs and SGIs reset to group 0: group 1 is chosen here.
+pub fn init_cpu(cpu: u64) {
+    let rd = GICR + cpu * 0x2_0000;
+    let sgi = rd + GICR_SGI;
+    write32(rd + GICR_WAKER, read32(rd + GICR_WAKER) & !WAKER_SLEEP);
+    wait(|| read32(rd + GICR_WAKER) & WAKER_ASLEEP == 0);
+    write32(sgi + 0x180, u32::MAX); // GICR_ICENABLER0
+    write32(sgi + 0x80, u32::MAX); // GICR_IGROUPR0
+    for word in 0..8 {
+        write32(sgi + 0x400 + 4 * word, PRIORITY_4);
+    }
+    write32(sgi + 0x100, 0xffff | 1 << MAINTENANCE | 1 << HYP_TIMER | 1 << VIRTUAL_TIMER); // GICR_ISENABLER0
+    SRE::write(0xf); // SRE, DFB, DIB, EL1 may use the system registers
+    isb();
+    PMR::write(0xff);
+    BPR1::write(0);
+    CTLR::write(1 << 1); // EOImode: EOIR drops the priority, DIR or the guest's EOI deactivates
+    IGRPEN1::write(1);
+    isb();
+}
+
+/// Routes SPI `intid` to CPU `cpu` (affinity 0.0.0.cpu) and enables it.
+pub fn enable_spi(intid: u32, edge: bool, cpu: u64) {
+    let (n, bit) = (u64::from(intid / 32), 1 << (intid % 32));
+    let config = GICD_ICFGR + 4 * u64::from(intid / 16);
+    let edge_bit = 2 << (2 * (intid % 16));
+    let old = read32(config);
+    write32(config, if edge { old | edge_bit } else { old & !edge_bit });
+    write64(GICD_IROUTER + 8 * u64::from(intid), cpu);
+    write32(GICD_ISENABLER + 4 * n, bit);
+}
+
+/// Disables SPI `intid`: its VM has stopped.
+pub fn disable_spi(intid: u32) {
+    write32(GICD_ICENABLER + 4 * u64::from(intid / 32), 1 << (intid % 32));
+}
+
+/// Marks PPI `intid` of CPU `cpu` active or not: the state follows the vCPU that has it in a list register.
+pub fn set_ppi_active(cpu: u64, intid: u32, active: bool) {
+    let sgi = GICR + cpu * 0x2_0000 + GICR_SGI;
+    write32(sgi + if active { 0x300 } else { 0x380 }, 1 << (intid & 31)); // GICR_ISACTIVER0, GICR_ICACTIVER0
+}
+
+/// Acknowledges the highest pending interrupt: its INTID, or [`SPECIAL`] and above for none.
+#[inline(always)]
+pub fn acknowledge() -> u32 {
+    IAR1::read() as u32
+}
+
+/// Drops the running priority; the interrupt stays active.
+#[inline(always)]
+pub fn drop_priority(intid: u32) {
+    EOIR1::write(intid.into());
+}
+
+/// Ends an interrupt that EL2 handled itself.
+#[inline(always)]
+pub fn deactivate(intid: u32) {
+    DIR::write(intid.into());
+}

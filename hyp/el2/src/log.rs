@@ -1,0 +1,132 @@
+//! The log: defmt frames in a bounded ring, read by hypercall or dumped after a fault of our own.
+//!
+//! A frame that does not fit is dropped whole and counted. Nothing is formatted here.
+
+use core::cell::UnsafeCell;
+
+use hyp_abi::record::StreamKind;
+
+use crate::uart::Uart;
+
+/// Bytes of the ring: a few hundred frames.
+const RING: usize = 16 * 1024;
+/// Bytes of the log in one record of the hypervisor stream.
+const PIECE: usize = 1024;
+
+struct Log {
+    bytes: [u8; RING],
+    /// Free-running positions: bytes read, end of the last whole frame, end of what is written.
+    read: u32,
+    committed: u32,
+    written: u32,
+    lost: u64,
+    overflow: bool,
+    encoder: defmt::Encoder,
+}
+
+impl Log {
+    fn push(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if self.written.wrapping_sub(self.read) as usize >= RING {
+                self.overflow = true;
+                return;
+            }
+            if let Some(slot) = self.bytes.get_mut(self.written as usize % RING) {
+                *slot = byte;
+            }
+            self.written = self.written.wrapping_add(1);
+        }
+    }
+
+    fn encode(&mut self, step: impl FnOnce(&mut defmt::Encoder, &mut dyn FnMut(&[u8]))) {
+        let mut encoder = core::mem::replace(&mut self.encoder, defmt::Encoder::new());
+        step(&mut encoder, &mut |bytes| self.push(bytes));
+        self.encoder = encoder;
+    }
+
+    fn finish(&mut self) {
+        if self.overflow {
+            self.written = self.committed;
+            self.lost += 1;
+            self.overflow = false;
+        } else {
+            self.committed = self.written;
+        }
+    }
+}
+
+struct Shared(UnsafeCell<Log>);
+// SAFETY: 1. One CPU uses the log, EL2 runs with interrupts masked, and no function here calls out while it holds the
+// reference, so two never exist at once.
+unsafe impl Sync for Shared {}
+
+static LOG: Shared = Shared(UnsafeCell::new(Log {
+    bytes: [0; RING],
+    read: 0,
+    committed: 0,
+    written: 0,
+    lost: 0,
+    overflow: false,
+    encoder: defmt::Encoder::new(),
+}));
+
+fn with<R>(f: impl FnOnce(&mut Log) -> R) -> R {
+    // SAFETY: 1. See `Sync` above.
+    let log = unsafe { &mut *LOG.0.get() };
+    f(log)
+}
+
+#[defmt::global_logger]
+struct Logger;
+
+// SAFETY: 1. EL2 runs with interrupts masked on one CPU, so acquire and release pair up without nesting, and `write` is
+// only called between them, which is what the trait asks for.
+unsafe impl defmt::Logger for Logger {
+    fn acquire() {
+        with(|log| log.encode(|encoder, sink| encoder.start_frame(sink)));
+    }
+
+    unsafe fn flush() {}
+
+    unsafe fn release() {
+        with(|log| {
+            log.encode(|encoder, sink| encoder.end_frame(sink));
+            log.finish();
+        });
+    }
+
+    unsafe fn write(bytes: &[u8]) {
+        with(|log| log.encode(|encoder, sink| encoder.write(bytes, sink)));
+    }
+}
+
+defmt::timestamp!("{=u64:us}", crate::time::now_us());
+
+/// Takes up to `out.len()` bytes of whole or partial frames, oldest first; returns (bytes, frames lost since the last call).
+pub fn read(out: &mut [u8]) -> (usize, u64) {
+    with(|log| {
+        let mut taken = 0;
+        for slot in out.iter_mut() {
+            if log.read == log.committed {
+                break;
+            }
+            *slot = log.bytes.get(log.read as usize % RING).copied().unwrap_or(0);
+            log.read = log.read.wrapping_add(1);
+            taken += 1;
+        }
+        (taken, core::mem::take(&mut log.lost))
+    })
+}
+
+/// Sends the whole log on the hypervisor stream: the machine is about to stop.
+pub fn dump(uart: &mut Uart) {
+    let mut piece = [0; PIECE];
+    for _ in 0..RING.div_ceil(PIECE) {
+        let (len, _) = read(&mut piece);
+        if len == 0 {
+            break;
+        }
+        uart.record(StreamKind::LogDump, piece.get(..len).unwrap_or(&[]));
+        uart.flush();
+    }
+}

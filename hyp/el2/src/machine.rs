@@ -1,0 +1,278 @@
+//! The hardware behind `hyp_core::dispatch::Machine`: one register or one device action each.
+
+use heapless::Deque;
+use hyp_abi::console::{Demux, Event, Stream};
+use hyp_abi::record::StreamKind;
+use hyp_core::dispatch::Machine;
+use hyp_core::vcpu::Vcpu;
+use hyp_core::vgic::{Lr, LrFile, hcr};
+
+use crate::reg::{isb, sysreg};
+use crate::uart::Uart;
+use crate::{gic, memory, time, world};
+
+sysreg! {
+    ESR = "esr_el2", r;
+    FAR = "far_el2", r;
+    HPFAR = "hpfar_el2", r;
+    pub ELR = "elr_el2", rw;
+    pub SPSR = "spsr_el2", rw;
+    SP_EL1 = "sp_el1", r;
+    ELR_EL1 = "elr_el1", w;
+    SPSR_EL1 = "spsr_el1", w;
+    ESR_EL1 = "esr_el1", w;
+    VBAR_EL1 = "vbar_el1", r;
+    pub ICH_VMCR = "s3_4_c12_c11_7", rw;
+    pub ICH_HCR = "s3_4_c12_c11_0", rw;
+    ICH_VTR = "s3_4_c12_c11_1", r;
+    ICH_ELRSR = "s3_4_c12_c11_5", r;
+    LR0 = "s3_4_c12_c12_0", rw;
+    LR1 = "s3_4_c12_c12_1", rw;
+    LR2 = "s3_4_c12_c12_2", rw;
+    LR3 = "s3_4_c12_c12_3", rw;
+    PFR0 = "id_aa64pfr0_el1", r;
+    PFR1 = "id_aa64pfr1_el1", r;
+    DFR0 = "id_aa64dfr0_el1", r;
+    ISAR0 = "id_aa64isar0_el1", r;
+    ISAR1 = "id_aa64isar1_el1", r;
+    MMFR0 = "id_aa64mmfr0_el1", r;
+    MMFR1 = "id_aa64mmfr1_el1", r;
+    MMFR2 = "id_aa64mmfr2_el1", r;
+}
+
+/// List registers used. Every GICv3 core this runs on has four; more would lengthen the switch.
+pub const LIST_REGISTERS: u32 = 4;
+/// The bits of [`LIST_REGISTERS`].
+pub const USABLE: u32 = (1 << LIST_REGISTERS) - 1;
+/// Received bytes kept between the console's interrupt and their guest.
+const RECEIVED: usize = 64;
+
+/// Devices of this CPU that the dispatcher reaches.
+pub struct Board {
+    /// Console transmitter.
+    pub uart: Uart,
+    demux: Demux,
+    received: Deque<(u8, u8), RECEIVED>,
+    /// Probes: what fires, and the context of the firing.
+    pub probes: crate::points::Probes,
+}
+
+impl Board {
+    /// Before boot.
+    pub const fn new() -> Self {
+        Self { uart: Uart::new(), demux: Demux::new(), received: Deque::new(), probes: crate::points::Probes::new() }
+    }
+}
+
+/// Number of list registers the CPU has.
+pub fn list_registers() -> u32 {
+    (ICH_VTR::read() as u32 & 0x1f) + 1
+}
+
+impl LrFile for Board {
+    #[inline(always)]
+    fn usable(&self) -> u32 {
+        USABLE
+    }
+
+    #[inline(always)]
+    fn empty(&self) -> u32 {
+        ICH_ELRSR::read() as u32
+    }
+
+    #[inline(always)]
+    fn read(&self, n: usize) -> Lr {
+        Lr(match n {
+            0 => LR0::read(),
+            1 => LR1::read(),
+            2 => LR2::read(),
+            3 => LR3::read(),
+            _ => 0,
+        })
+    }
+
+    #[inline(always)]
+    fn write(&mut self, n: usize, lr: Lr) {
+        match n {
+            0 => LR0::write(lr.0),
+            1 => LR1::write(lr.0),
+            2 => LR2::write(lr.0),
+            3 => LR3::write(lr.0),
+            _ => {}
+        }
+    }
+
+    fn control(&mut self, bits: u32) {
+        let kept = ICH_HCR::read() & !u64::from(hcr::MANAGED);
+        ICH_HCR::write(kept | u64::from(bits & hcr::MANAGED));
+    }
+
+    fn take_eoi_count(&mut self) -> u32 {
+        let value = ICH_HCR::read();
+        let count = (value >> hcr::EOI_COUNT_SHIFT) as u32 & 0x1f;
+        if count != 0 {
+            ICH_HCR::write(value & !(0x1f << hcr::EOI_COUNT_SHIFT));
+        }
+        count
+    }
+
+    #[inline]
+    fn deactivate(&mut self, pintid: u32) {
+        gic::deactivate(pintid);
+    }
+}
+
+// PSTATE fields of SPSR (Arm ARM C5.2.19).
+const MODE: u64 = 0b1111;
+const EL1H: u64 = 0b0101;
+const EL1T: u64 = 0b0100;
+const MASKED: u64 = 0b1111 << 6;
+const NZCV: u64 = 0b1111 << 28;
+/// ESR of an Unknown exception: EC 0, IL.
+const UNKNOWN: u64 = 1 << 25;
+
+impl Machine for Board {
+    #[inline(always)]
+    fn esr(&self) -> u64 {
+        ESR::read()
+    }
+
+    #[inline(always)]
+    fn far(&self) -> u64 {
+        FAR::read()
+    }
+
+    #[inline(always)]
+    fn hpfar(&self) -> u64 {
+        HPFAR::read()
+    }
+
+    #[inline(always)]
+    fn pc(&self) -> u64 {
+        ELR::read()
+    }
+
+    #[inline(always)]
+    fn set_pc(&mut self, pc: u64) {
+        ELR::write(pc);
+    }
+
+    fn spsr(&self) -> u64 {
+        SPSR::read()
+    }
+
+    fn sp_el1(&self) -> u64 {
+        SP_EL1::read()
+    }
+
+    fn inject_undefined(&mut self) {
+        let spsr = SPSR::read();
+        let offset = match spsr & MODE {
+            EL1H => 0x200,
+            EL1T => 0,
+            _ => 0x400,
+        };
+        ELR_EL1::write(ELR::read());
+        SPSR_EL1::write(spsr);
+        ESR_EL1::write(UNKNOWN);
+        ELR::write(VBAR_EL1::read().wrapping_add(offset));
+        SPSR::write(spsr & NZCV | MASKED | EL1H);
+    }
+
+    #[inline(always)]
+    fn vmcr(&self) -> u64 {
+        ICH_VMCR::read()
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        time::ticks()
+    }
+
+    #[inline]
+    fn set_alarm(&mut self, at: u64) {
+        time::set_alarm(at);
+    }
+
+    #[inline(always)]
+    fn acknowledge(&mut self) -> u32 {
+        gic::acknowledge()
+    }
+
+    #[inline(always)]
+    fn drop_priority(&mut self, intid: u32) {
+        gic::drop_priority(intid);
+    }
+
+    fn disable_spi(&mut self, intid: u32) {
+        gic::disable_spi(intid);
+    }
+
+    fn id_register(&self, index: u32) -> u64 {
+        match index {
+            32 => PFR0::read(),
+            33 => PFR1::read(),
+            40 => DFR0::read(),
+            48 => ISAR0::read(),
+            49 => ISAR1::read(),
+            56 => MMFR0::read(),
+            57 => MMFR1::read(),
+            58 => MMFR2::read(),
+            _ => 0,
+        }
+    }
+
+    #[inline]
+    fn console_room(&self) -> bool {
+        self.uart.has_room()
+    }
+
+    fn console_put(&mut self, vm: u8, byte: u8) {
+        self.uart.put(Stream::Vm(vm), byte);
+    }
+
+    fn console_interrupt(&mut self) {
+        let Self { uart, demux, received, .. } = self;
+        uart.interrupt(|byte| {
+            if let Some(Event::Data(Stream::Vm(vm), byte)) = demux.push(byte) {
+                // A full buffer means the guest's own FIFO overran long ago.
+                let _ = received.push_back((vm, byte));
+            }
+        });
+    }
+
+    fn console_take(&mut self) -> Option<(u8, u8)> {
+        self.received.pop_front()
+    }
+
+    fn report(&mut self, kind: StreamKind, payload: &[u8]) {
+        self.uart.record(kind, payload);
+    }
+
+    fn write_guest(&mut self, pa: u64, bytes: &[u8]) {
+        memory::write_guest(pa, bytes);
+    }
+
+    fn read_guest(&self, pa: u64, bytes: &mut [u8]) {
+        memory::read_guest(pa, bytes);
+    }
+
+    fn switch_fp(&mut self, vcpus: &mut [Vcpu], from: u32, to: u32) {
+        world::trap_fp(false);
+        isb();
+        if let Some(vcpu) = vcpus.get_mut(from as usize) {
+            world::save_fp(&mut vcpu.fp);
+        }
+        if let Some(vcpu) = vcpus.get(to as usize) {
+            world::load_fp(&vcpu.fp);
+        }
+    }
+
+    fn power_off(&mut self) {
+        crate::power::off();
+    }
+
+    fn log_read(&mut self, out: &mut [u8]) -> (usize, u64) {
+        crate::log::read(out)
+    }
+}

@@ -1,0 +1,48 @@
+//! One block of memory for each CPU: guard page, EL2 stack, and the CPU's state at the stack's top.
+//!
+//! TPIDR_EL2 holds the address of the state for as long as the CPU runs. Only its own CPU ever makes a reference from it,
+//! at the vector entry, with interrupts masked, so there is one `&mut` at a time (docs/SAFETY.md, argument 2).
+
+use core::cell::UnsafeCell;
+
+use crate::state::State;
+
+/// CPUs this image can run. One today; everything in [`State`] is the CPU's own, so more need no other shape.
+pub const CPUS: usize = 1;
+/// Bytes of an EL2 stack: the verifier's step is the deepest user.
+pub const STACK_BYTES: usize = 64 * 1024;
+const GUARD_BYTES: usize = 4096;
+
+/// Block of one CPU; the linker script gives it whole pages of its own.
+#[repr(C, align(4096))]
+pub struct PerCpu {
+    guard: [u8; GUARD_BYTES],
+    stack: UnsafeCell<[u8; STACK_BYTES]>,
+    state: UnsafeCell<State>,
+}
+
+// SAFETY: 1. Stack and state of a block are used by the CPU of that index alone (see the module's head).
+unsafe impl Sync for PerCpu {}
+
+impl PerCpu {
+    /// Where TPIDR_EL2 and the empty stack point, from the block's start.
+    pub const STATE_OFFSET: usize = core::mem::offset_of!(PerCpu, state);
+}
+
+/// The blocks; the first instructions of boot find theirs here.
+#[unsafe(link_section = ".percpu")]
+pub static BLOCKS: [PerCpu; CPUS] = [const {
+    PerCpu {
+        guard: [0; GUARD_BYTES],
+        stack: UnsafeCell::new([0; STACK_BYTES]),
+        state: UnsafeCell::new(State::new()),
+    }
+}; CPUS];
+
+/// True for an address in a guard page.
+pub fn is_guard(pa: u64) -> bool {
+    let base = core::ptr::from_ref(&BLOCKS).addr() as u64;
+    let Some(offset) = pa.checked_sub(base) else { return false };
+    let block = size_of::<PerCpu>() as u64;
+    offset / block < CPUS as u64 && offset % block < GUARD_BYTES as u64
+}

@@ -1,0 +1,123 @@
+//! The board's PL011: consoles of all VMs and the hypervisor's records, multiplexed, never waited for on an exit.
+//!
+//! Bytes go to the FIFO while it has room and else into a ring that the transmit interrupt drains. When the ring is full a
+//! guest sees its own transmitter full and keeps its byte, so nothing is lost and nothing waits.
+
+use heapless::Deque;
+use hyp_abi::console::{Mux, Stream};
+
+use crate::board::UART;
+use crate::mmio::{read32, write32};
+
+const DR: u64 = UART;
+const FR: u64 = UART + 0x18;
+const IBRD: u64 = UART + 0x24;
+const LCR_H: u64 = UART + 0x2c;
+const CR: u64 = UART + 0x30;
+const IMSC: u64 = UART + 0x38;
+const MIS: u64 = UART + 0x40;
+const ICR: u64 = UART + 0x44;
+
+const FR_RXFE: u32 = 1 << 4;
+const FR_TXFF: u32 = 1 << 5;
+const INT_RX: u32 = 1 << 4;
+const INT_TX: u32 = 1 << 5;
+const INT_RT: u32 = 1 << 6;
+const LCR_FIFO: u32 = 1 << 4 | 0b11 << 5;
+const CR_ON: u32 = 1 | 1 << 8 | 1 << 9;
+
+/// Bytes waiting for the transmitter: room for the report of a fault of each of four VMs at once.
+const RING: usize = 4096;
+/// Most bytes one console byte becomes (select a stream, escape a byte).
+const ENCODED_MAX: usize = 4;
+/// Most bytes moved to or from the FIFO in one exit: the PL011's FIFO is 16 or 32 deep.
+const BURST: usize = 32;
+
+/// The transmitter's state; one CPU owns it.
+pub struct Uart {
+    mux: Mux,
+    ring: Deque<u8, RING>,
+}
+
+impl Uart {
+    /// Before [`Uart::init`].
+    pub const fn new() -> Self {
+        Self { mux: Mux::new(), ring: Deque::new() }
+    }
+
+    /// Enables the device with FIFOs and receive interrupts; the divisor stays as firmware left it where it is set.
+    pub fn init(&mut self) {
+        write32(CR, 0);
+        if read32(IBRD) == 0 {
+            write32(IBRD, 13); // 24 MHz / (16 * 115200)
+        }
+        write32(LCR_H, LCR_FIFO);
+        write32(ICR, 0x7ff);
+        write32(IMSC, INT_RX | INT_RT);
+        write32(CR, CR_ON);
+    }
+
+    /// True if a guest's byte would be taken now.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.ring.capacity() - self.ring.len() >= ENCODED_MAX
+    }
+
+    /// Sends one byte of `stream`; bytes that do not fit (see [`Uart::has_room`]) are dropped.
+    pub fn put(&mut self, stream: Stream, byte: u8) {
+        for &raw in self.mux.encode(stream, byte).as_slice() {
+            if self.ring.is_empty() && read32(FR) & FR_TXFF == 0 {
+                write32(DR, raw.into());
+            } else if self.ring.push_back(raw).is_ok() {
+                write32(IMSC, INT_RX | INT_RT | INT_TX);
+            }
+        }
+    }
+
+    /// Sends one record of the hypervisor stream.
+    pub fn record(&mut self, kind: hyp_abi::record::StreamKind, payload: &[u8]) {
+        let [low, high, ..] = (payload.len() as u32).to_le_bytes();
+        for byte in [kind as u8, low, high] {
+            self.put(Stream::Hypervisor, byte);
+        }
+        for &byte in payload {
+            self.put(Stream::Hypervisor, byte);
+        }
+    }
+
+    /// Serves the interrupt: refills the FIFO and hands up to [`BURST`] received bytes to `take`.
+    pub fn interrupt(&mut self, mut take: impl FnMut(u8)) {
+        write32(ICR, read32(MIS));
+        self.pump();
+        for _ in 0..BURST {
+            if read32(FR) & FR_RXFE != 0 {
+                break;
+            }
+            take(read32(DR) as u8);
+        }
+    }
+
+    fn pump(&mut self) {
+        for _ in 0..BURST {
+            if read32(FR) & FR_TXFF != 0 {
+                return;
+            }
+            match self.ring.pop_front() {
+                Some(raw) => write32(DR, raw.into()),
+                None => break,
+            }
+        }
+        if self.ring.is_empty() {
+            write32(IMSC, INT_RX | INT_RT);
+        }
+    }
+
+    /// Waits until everything has left the ring: only when the machine is about to stop.
+    pub fn flush(&mut self) {
+        while let Some(raw) = self.ring.pop_front() {
+            // Each byte leaves in bounded time, and no VM runs any more.
+            while read32(FR) & FR_TXFF != 0 {}
+            write32(DR, raw.into());
+        }
+    }
+}
