@@ -34,7 +34,11 @@ mod program {
 
     /// Offset of `path` in every context's header.
     fn path_offset() -> i16 {
-        HEADER_FIELDS.iter().find(|f| f.name == "path").expect("the header names its path").offset as i16
+        HEADER_FIELDS
+            .iter()
+            .find(|f| f.name == "path")
+            .expect("the header names its path")
+            .offset as i16
     }
 
     /// r0 = address of the value whose u32 key is on the stack at r10 - 4, or 0.
@@ -50,7 +54,11 @@ mod program {
 
     /// Adds 1 to the u64 at r0.
     fn increment() -> Vec<Slot> {
-        vec![insn(LDXDW, 1, 0, 0, 0), insn(ADD_IMM, 1, 0, 0, 1), insn(STXDW, 0, 1, 0, 0)]
+        vec![
+            insn(LDXDW, 1, 0, 0, 0),
+            insn(ADD_IMM, 1, 0, 0, 1),
+            insn(STXDW, 0, 1, 0, 0),
+        ]
     }
 
     fn end() -> Vec<Slot> {
@@ -93,9 +101,22 @@ mod program {
 
     fn image(name: &str, point: &Point, map: Option<(&str, MapDef)>, insns: &[Slot]) -> Vec<u8> {
         let name_of = |text: &str| Name::new(text).expect("a short ASCII name");
-        let maps: Vec<MapSpec> =
-            map.iter().map(|(name, def)| MapSpec { def: *def, share: 0, data: &[], name: name_of(name) }).collect();
-        let spec = ProgramSpec { name: name_of(name), point: name_of(point.name), maps: &maps, funcs: &[0], insns };
+        let maps: Vec<MapSpec> = map
+            .iter()
+            .map(|(name, def)| MapSpec {
+                def: *def,
+                share: 0,
+                data: &[],
+                name: name_of(name),
+            })
+            .collect();
+        let spec = ProgramSpec {
+            name: name_of(name),
+            point: name_of(point.name),
+            maps: &maps,
+            funcs: &[0],
+            insns,
+        };
         let mut bytes = vec![0; spec.image_bytes()];
         encode(&spec, &mut bytes).expect("the container's limits are far");
         bytes
@@ -112,8 +133,15 @@ mod program {
         };
         let write = |name: &str, bytes: Vec<u8>| std::fs::write(out.join(name), bytes).expect("OUT_DIR is writable");
         let mut source = String::new();
-        for (kind, doc) in [("empty", "Returns at once."), ("counting", "Counts by path."), ("recording", "Keeps the last context.")] {
-            source += &format!("/// {doc} By point number.\npub static {}: &[&[u8]] = &[\n", kind.to_uppercase());
+        for (kind, doc) in [
+            ("empty", "Returns at once."),
+            ("counting", "Counts by path."),
+            ("recording", "Keeps the last context."),
+        ] {
+            source += &format!(
+                "/// {doc} By point number.\npub static {}: &[&[u8]] = &[\n",
+                kind.to_uppercase()
+            );
             for point in &POINTS {
                 let bytes = match kind {
                     "empty" => image("empty", point, None, &end()),
@@ -138,13 +166,27 @@ mod program {
             source += &format!("    &{:?},\n", fields(point).map(|f| f.name).collect::<Vec<_>>());
         }
         source += "];\n";
-        let endless = [insn(MOV_IMM, 0, 0, 0, 0), insn(0x05, 0, 0, -1, 0), insn(EXIT, 0, 0, 0, 0)];
+        let endless = [
+            insn(MOV_IMM, 0, 0, 0, 0),
+            insn(0x05, 0, 0, -1, 0),
+            insn(EXIT, 0, 0, 0, 0),
+        ];
         write("endless", image("endless", &POINTS[0], None, &endless));
-        let wild = [insn(MOV_IMM, 1, 0, 0, 64), insn(LDXDW, 0, 1, 0, 0), insn(EXIT, 0, 0, 0, 0)];
+        let wild = [
+            insn(MOV_IMM, 1, 0, 0, 64),
+            insn(LDXDW, 0, 1, 0, 0),
+            insn(EXIT, 0, 0, 0, 0),
+        ];
         write("wild", image("wild", &POINTS[0], None, &wild));
-        for (name, doc) in [("endless", "Loops for ever: must be refused."), ("wild", "Reads address 64: must be refused.")] {
+        for (name, doc) in [
+            ("endless", "Loops for ever: must be refused."),
+            ("wild", "Reads address 64: must be refused."),
+        ] {
             let path = out.join(name).display().to_string();
-            source += &format!("/// {doc}\npub static {}: &[u8] = include_bytes!({path:?});\n", name.to_uppercase());
+            source += &format!(
+                "/// {doc}\npub static {}: &[u8] = include_bytes!({path:?});\n",
+                name.to_uppercase()
+            );
         }
         write("programs.rs", source.into_bytes());
     }
@@ -153,5 +195,7 @@ mod program {
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     #[cfg(feature = "programs")]
-    program::write_all(std::path::Path::new(&std::env::var_os("OUT_DIR").expect("cargo sets it")));
+    program::write_all(std::path::Path::new(
+        &std::env::var_os("OUT_DIR").expect("cargo sets it"),
+    ));
 }

@@ -35,7 +35,10 @@ fn main() {
                     attached.detach();
                 }
                 // The rows that are missing then are named by whoever asked for them.
-                Err(refused) => println!("@note {{\"text\":\"no rows with a probe ({probe:?}): {:?}\"}}", refused.status),
+                Err(refused) => println!(
+                    "@note {{\"text\":\"no rows with a probe ({probe:?}): {:?}\"}}",
+                    refused.status
+                ),
             }
         }
     }

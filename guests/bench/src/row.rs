@@ -13,7 +13,12 @@ pub struct Row {
 
 impl Row {
     pub const fn new() -> Self {
-        Self { count: 0, sum: 0, min: u64::MAX, max: 0 }
+        Self {
+            count: 0,
+            sum: 0,
+            min: u64::MAX,
+            max: 0,
+        }
     }
 
     /// Adds one reading of `hundredths` of an instruction.

@@ -3,7 +3,7 @@
 use hyp_abi::Call;
 use rt::gic::{GICD, reg};
 use rt::measure::{self, SWEEP};
-use rt::{hvc, psci, println};
+use rt::{hvc, println, psci};
 
 use crate::row::Row;
 
@@ -26,7 +26,11 @@ fn batches(rounds: u64, full: impl Fn(u64) -> u64, empty: impl Fn(u64) -> u64) -
 /// PSCI_VERSION, trapped reads and writes of the distributor, the console's status.
 pub fn run(suffix: &str, rounds: u64) {
     let hypercall = |function: u64| {
-        batches(rounds, |n| measure::hypercalls(n, function, 0), measure::hypercalls_empty)
+        batches(
+            rounds,
+            |n| measure::hypercalls(n, function, 0),
+            measure::hypercalls_empty,
+        )
     };
     hypercall(psci::id::PSCI_VERSION).print("psci_version", suffix, 0);
     if hvc::present() {
@@ -36,7 +40,11 @@ pub fn run(suffix: &str, rounds: u64) {
     batches(rounds, |n| measure::reads(n, typer), measure::accesses_empty).print("gicd_typer_read", suffix, 0);
     // Setting no bit is the common case of the register's cost: the decode and the write, no new interrupt.
     let enable = GICD.address(reg::ISENABLER + 4);
-    batches(rounds, |n| measure::writes(n, enable, 0), measure::accesses_empty).print("gicd_isenabler_write", suffix, 0);
+    batches(rounds, |n| measure::writes(n, enable, 0), measure::accesses_empty).print(
+        "gicd_isenabler_write",
+        suffix,
+        0,
+    );
     let uart = 0x0900_0018;
     batches(rounds, |n| measure::reads(n, uart), measure::accesses_empty).print("uart_status_read", suffix, 0);
 }

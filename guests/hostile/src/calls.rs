@@ -1,8 +1,8 @@
 //! Gnomon's hypercalls with arguments they should not get.
 
 use hyp_abi::{Call, Status, call};
-use rt::hvc::{self, Registers};
 use rt::exit;
+use rt::hvc::{self, Registers};
 
 use crate::tally::Tally;
 use crate::values::Values;
@@ -40,11 +40,17 @@ pub fn make(call: Call, mut x: Registers, tally: &mut Tally) -> Registers {
     tally.hypercalls += 1;
     match Status::from_x0(after[0]) {
         Some(status) => tally.status(status),
-        None => exit::fail("hostile", format_args!("{} {before:x?}: x0 = {:#x}", call.name(), after[0])),
+        None => exit::fail(
+            "hostile",
+            format_args!("{} {before:x?}: x0 = {:#x}", call.name(), after[0]),
+        ),
     }
     let keeps_x7 = !matches!(call, Call::IpcCall | Call::IpcRecv | Call::IpcReplyRecv);
     if keeps_x7 && after[7] != before[7] {
-        exit::fail("hostile", format_args!("{} {before:x?} changed x7 to {:#x}", call.name(), after[7]));
+        exit::fail(
+            "hostile",
+            format_args!("{} {before:x?} changed x7 to {:#x}", call.name(), after[7]),
+        );
     }
     after
 }
@@ -67,7 +73,11 @@ pub fn systematic(values: &mut Values, tally: &mut Tally) {
         }
     }
     let gap = |number: u16| Call::from_number(number).is_none();
-    for number in (0..=u16::MAX).filter(|n| gap(*n)).take(1024).chain([0x7fff, 0xff00, 0xffff]) {
+    for number in (0..=u16::MAX)
+        .filter(|n| gap(*n))
+        .take(1024)
+        .chain([0x7fff, 0xff00, 0xffff])
+    {
         unknown(u64::from(call::FID_BASE) | u64::from(number), tally);
     }
     // The same numbers as 32-bit calls, yielding calls, and in every other owner's range.
@@ -93,16 +103,24 @@ fn unknown(function: u64, tally: &mut Tally) {
     tally.unknown += 1;
     // Unknown functions return -1; 32-bit ones in w0.
     if after[0] as i64 != -1 && after[0] as u32 != u32::MAX {
-        exit::fail("hostile", format_args!("function {function:#x} does not exist and returns {:#x}", after[0]));
+        exit::fail(
+            "hostile",
+            format_args!("function {function:#x} does not exist and returns {:#x}", after[0]),
+        );
     }
     if after[4..] != [4, 5, 6, 7] {
-        exit::fail("hostile", format_args!("function {function:#x} changed x4-x7 to {:x?}", &after[4..]));
+        exit::fail(
+            "hostile",
+            format_args!("function {function:#x} changed x4-x7 to {:x?}", &after[4..]),
+        );
     }
 }
 
 /// A random call with random arguments.
 pub fn random(values: &mut Values, tally: &mut Tally) {
-    let Some(call) = values.rng().pick(Call::ALL) else { return };
+    let Some(call) = values.rng().pick(Call::ALL) else {
+        return;
+    };
     let mut x = [0; 8];
     for slot in x.iter_mut().skip(1) {
         *slot = values.any();

@@ -23,7 +23,9 @@ pub fn random(rng: &mut Rng, tally: &mut Tally) {
 }
 
 fn device(rng: &mut Rng, tally: &mut Tally) {
-    let Some((base, bytes)) = rng.pick(&WINDOWS) else { return };
+    let Some((base, bytes)) = rng.pick(&WINDOWS) else {
+        return;
+    };
     let width = rng.pick(&Width::ALL).unwrap_or(Width::Word);
     // Mostly where registers are, and mostly aligned.
     let span = if rng.below(2) == 0 { 0x1000 } else { bytes };

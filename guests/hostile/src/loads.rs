@@ -4,8 +4,8 @@
 use hyp_abi::{Call, Status};
 use rt::buffer::{Buffer, Shared};
 use rt::programs;
-use rt::rng::Rng;
 use rt::psci;
+use rt::rng::Rng;
 
 use crate::calls;
 use crate::tally::Tally;
@@ -62,7 +62,11 @@ fn make(rng: &mut Rng, image: &mut Shared) -> usize {
             for _ in 0..rng.below(6) {
                 let at = from + rng.below(span) as usize;
                 if let Some(slot) = bytes.get_mut(at) {
-                    *slot = if rng.below(2) == 0 { rng.next() as u8 } else { *slot ^ 1 << rng.below(8) };
+                    *slot = if rng.below(2) == 0 {
+                        rng.next() as u8
+                    } else {
+                        *slot ^ 1 << rng.below(8)
+                    };
                 }
             }
             template.len()

@@ -52,6 +52,9 @@ pub fn random(rng: &mut Rng, tally: &mut Tally) {
     let by_hvc = rng.below(2) == 0 || !hvc::present();
     let after = if by_hvc { hvc::raw(x) } else { hvc::raw_smc(x) };
     if after[4..] != [4, 5, 6, 7] {
-        exit::fail("hostile", format_args!("function {function:#x} changed x4-x7 to {:x?}", &after[4..]));
+        exit::fail(
+            "hostile",
+            format_args!("function {function:#x} changed x4-x7 to {:x?}", &after[4..]),
+        );
     }
 }

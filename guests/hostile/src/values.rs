@@ -27,7 +27,12 @@ impl Values {
         let (start, bytes) = platform::spare_ram();
         assert!(bytes >= 2 * ARENA, "{bytes} bytes of spare RAM");
         let (ram, size) = platform::get().ram;
-        Self { rng: Rng::new(!seed), arena: start as u64, ram_end: (ram + size) as u64, handle: 0 }
+        Self {
+            rng: Rng::new(!seed),
+            arena: start as u64,
+            ram_end: (ram + size) as u64,
+            handle: 0,
+        }
     }
 
     /// Addresses above the arena, one a page.
@@ -38,7 +43,16 @@ impl Values {
 
     /// Addresses at which a buffer of 8 bytes or more is never wholly in RAM.
     pub fn bad_addresses(&self) -> [u64; 8] {
-        [0, 8, 0x0800_0000, 0x0900_0000, self.ram_end - 4, self.ram_end, 1 << 47, u64::MAX - 7]
+        [
+            0,
+            8,
+            0x0800_0000,
+            0x0900_0000,
+            self.ram_end - 4,
+            self.ram_end,
+            1 << 47,
+            u64::MAX - 7,
+        ]
     }
 
     /// Values at the edges of what an argument could be.

@@ -23,7 +23,11 @@ pub struct Request {
 impl Link {
     /// A link over `console`, whose interrupt `intid` is enabled.
     pub fn new(console: Console, intid: u32) -> Self {
-        Self { console, intid, lost: 0 }
+        Self {
+            console,
+            intid,
+            lost: 0,
+        }
     }
 
     /// The next byte. Waits in WFI with IRQs masked: the pending interrupt ends it, and is taken here by hand.

@@ -18,12 +18,18 @@ fn finish(call: Call, handle: u64, steps: &mut u32) -> Result<Registers, Refused
             return Ok(x);
         }
     }
-    Err(Refused { status: Status::TooBig, x: [Status::TooBig.x0(), u64::from(STEPS_MAX), 0, 0, 0, 0, 0, 0] })
+    Err(Refused {
+        status: Status::TooBig,
+        x: [Status::TooBig.x0(), u64::from(STEPS_MAX), 0, 0, 0, 0, 0, 0],
+    })
 }
 
 /// Loads the image of `len` bytes at `ipa`. A program that is refused is unloaded.
 pub fn load(ipa: u64, len: u64) -> LoadReply {
-    let mut reply = LoadReply { call: Call::ProbeStage as u32, ..Default::default() };
+    let mut reply = LoadReply {
+        call: Call::ProbeStage as u32,
+        ..Default::default()
+    };
     let outcome = steps(ipa, len, &mut reply);
     match outcome {
         Ok(x) => reply.x = x,

@@ -29,12 +29,18 @@ fn main() {
     };
     gic::enable(intid);
     let mut link = link::Link::new(console, intid);
-    let mut buffers = verbs::Buffers { input: INPUT.take(), output: OUTPUT.take() };
+    let mut buffers = verbs::Buffers {
+        input: INPUT.take(),
+        output: OUTPUT.take(),
+    };
     println!("monitor: serving");
     loop {
         let request = link.receive(&mut buffers.input);
         let answer = verbs::execute(&request, &mut buffers);
-        link.send(&answer.header(&request), buffers.output.bytes().get(..answer.len).unwrap_or(&[]));
+        link.send(
+            &answer.header(&request),
+            buffers.output.bytes().get(..answer.len).unwrap_or(&[]),
+        );
         if answer.quit {
             println!("monitor: told to quit");
             return;

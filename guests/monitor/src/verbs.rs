@@ -1,8 +1,6 @@
 //! What a request asks for.
 
-use hyp_abi::link::{
-    ANSWER, BODY_MAX, Header, HelloReply, HvcReply, HvcRequest, LoadReply, MAGIC, NO_BUFFER, Verb,
-};
+use hyp_abi::link::{ANSWER, BODY_MAX, Header, HelloReply, HvcReply, HvcRequest, LoadReply, MAGIC, NO_BUFFER, Verb};
 use hyp_abi::{Call, call};
 use rt::buffer::Shared;
 use rt::hvc;
@@ -39,11 +37,19 @@ pub struct Answer {
 
 impl Answer {
     fn error(error: LinkError) -> Self {
-        Self { error, len: 0, quit: false }
+        Self {
+            error,
+            len: 0,
+            quit: false,
+        }
     }
 
     fn body(len: usize) -> Self {
-        Self { error: LinkError::None, len, quit: false }
+        Self {
+            error: LinkError::None,
+            len,
+            quit: false,
+        }
     }
 
     /// The frame's head.
@@ -73,7 +79,10 @@ pub fn execute(request: &Request, buffers: &mut Buffers) -> Answer {
                 None => Answer::error(LinkError::TooBig),
             }
         }
-        Some(Verb::Quit) => Answer { quit: true, ..Answer::body(0) },
+        Some(Verb::Quit) => Answer {
+            quit: true,
+            ..Answer::body(0)
+        },
         None => Answer::error(LinkError::UnknownVerb),
     }
 }
@@ -81,7 +90,12 @@ pub fn execute(request: &Request, buffers: &mut Buffers) -> Answer {
 fn hello(buffers: &mut Buffers) -> Answer {
     let version = hvc::call(Call::Version, []).map_or(0, |x| x[1] as u32);
     let info = hvc::call(Call::VmInfo, []).unwrap_or_default();
-    let reply = HelloReply { abi: version, vm: info[1] as u32, rights: info[2] as u32, pad: 0 };
+    let reply = HelloReply {
+        abi: version,
+        vm: info[1] as u32,
+        rights: info[2] as u32,
+        pad: 0,
+    };
     match reply.write(buffers.output.bytes_mut()) {
         Some(()) => Answer::body(HelloReply::SIZE),
         None => Answer::error(LinkError::TooBig),
@@ -92,7 +106,10 @@ fn hello(buffers: &mut Buffers) -> Answer {
 fn substitute(x: &mut hvc::Registers, register: u8, ipa: u64) -> Result<(), LinkError> {
     match register {
         NO_BUFFER | 0 => (register == NO_BUFFER).then_some(()).ok_or(LinkError::MalformedBody),
-        _ => x.get_mut(usize::from(register)).map(|slot| *slot = ipa).ok_or(LinkError::MalformedBody),
+        _ => x
+            .get_mut(usize::from(register))
+            .map(|slot| *slot = ipa)
+            .ok_or(LinkError::MalformedBody),
     }
 }
 

@@ -112,7 +112,9 @@ fn act(action: Action, rng: &mut Rng) {
         }
         Action::Sgi => gic::send_sgi_to_self(rng.below(16) as u32),
         Action::Hypercall => {
-            let call = rng.pick(&[Call::Version, Call::VmInfo, Call::Yield]).unwrap_or(Call::Version);
+            let call = rng
+                .pick(&[Call::Version, Call::VmInfo, Call::Yield])
+                .unwrap_or(Call::Version);
             hvc::raw([call.fid(), 0, 0, 0, 0, 0, 0, 0]);
         }
         Action::Psci => {

@@ -21,7 +21,10 @@ pub struct Plant {
 impl Plant {
     /// At rest at 0.
     pub const fn new() -> Self {
-        Self { position: 0, velocity: 0 }
+        Self {
+            position: 0,
+            velocity: 0,
+        }
     }
 
     /// As the sensor reads it.

@@ -21,7 +21,15 @@ pub struct Window {
 impl Window {
     /// An empty window that starts at `start_ns`.
     pub const fn new(start_ns: u64) -> Self {
-        Self { start_ns, count: 0, missed: 0, sum: 0, min: u64::MAX, max: 0, buckets: [0; BUCKETS] }
+        Self {
+            start_ns,
+            count: 0,
+            missed: 0,
+            sum: 0,
+            min: u64::MAX,
+            max: 0,
+            buckets: [0; BUCKETS],
+        }
     }
 
     /// Adds one release.

@@ -68,9 +68,16 @@ async fn control_task(options: Options) {
             jitter.print(window, Instant::now().as_nanos());
             window += 1;
             if window == options.windows {
-                println!("@control {{\"position\":{},\"settled\":{}}}", plant.position(), plant.is_settled());
+                println!(
+                    "@control {{\"position\":{},\"settled\":{}}}",
+                    plant.position(),
+                    plant.is_settled()
+                );
                 if window * options.window >= SETTLED_AFTER && !plant.is_settled() {
-                    rt::exit::fail("periodic", format_args!("the loop did not settle: {}", plant.position()));
+                    rt::exit::fail(
+                        "periodic",
+                        format_args!("the loop did not settle: {}", plant.position()),
+                    );
                 }
                 rt::exit::pass("periodic");
             }

@@ -18,7 +18,12 @@ struct Latency {
 }
 
 impl Latency {
-    const NONE: Self = Self { count: 0, min: u64::MAX, max: 0, sum: 0 };
+    const NONE: Self = Self {
+        count: 0,
+        min: u64::MAX,
+        max: 0,
+        sum: 0,
+    };
 
     fn add(&mut self, ns: u64) {
         self.count += 1;
@@ -51,7 +56,10 @@ pub fn run(channel: u64, options: &Platform) {
         let start = timer::now();
         match hvc::ipc_call(channel, message) {
             Ok(words) if words == message => latency.add((timer::now() - start) * timer::tick_ns()),
-            Ok(words) => exit::fail("pingpong client", format_args!("round {round}: {words:x?} for {message:x?}")),
+            Ok(words) => exit::fail(
+                "pingpong client",
+                format_args!("round {round}: {words:x?} for {message:x?}"),
+            ),
             Err(refused) if refused.status == Status::PartnerGone => break,
             Err(refused) => exit::fail("pingpong client", format_args!("round {round}: {:?}", refused.status)),
         }

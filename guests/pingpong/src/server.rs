@@ -50,7 +50,10 @@ pub fn run(channel: u64) {
             Err(refused) => exit::fail("pingpong server", format_args!("receive: {:?}", refused.status)),
         };
     }
-    println!("@server {{\"served\":{served},\"notified\":{notified},\"ns\":{}}}", timer::now_ns());
+    println!(
+        "@server {{\"served\":{served},\"notified\":{notified},\"ns\":{}}}",
+        timer::now_ns()
+    );
 }
 
 fn reply(channel: u64, message: hvc::Message) {
@@ -61,10 +64,14 @@ fn reply(channel: u64, message: hvc::Message) {
 
 fn decode(x: hvc::Registers) -> Result<Received, hvc::Refused> {
     match Status::from_x0(x[0]) {
-        Some(Status::Ok) if x[1] & call::RECV_NOTIFIED != 0 => {
-            Ok(Received::Notified { channel: x[1] & !call::RECV_NOTIFIED, bits: x[2] })
-        }
-        Some(Status::Ok) => Ok(Received::Call { channel: x[1], message: [x[2], x[3], x[4], x[5], x[6], x[7]] }),
+        Some(Status::Ok) if x[1] & call::RECV_NOTIFIED != 0 => Ok(Received::Notified {
+            channel: x[1] & !call::RECV_NOTIFIED,
+            bits: x[2],
+        }),
+        Some(Status::Ok) => Ok(Received::Call {
+            channel: x[1],
+            message: [x[2], x[3], x[4], x[5], x[6], x[7]],
+        }),
         Some(status) => Err(hvc::Refused { status, x }),
         None => exit::fail("pingpong server", format_args!("x0 = {:#x} is no status", x[0])),
     }

@@ -118,7 +118,11 @@ pub(crate) fn recover(frame: &mut Frame) -> bool {
 /// The fault, if the access raised one at EL1.
 pub fn try_read(address: usize, width: Width) -> Result<u64, Fault> {
     let outcome = rt_try_read(address, width.bytes().trailing_zeros());
-    if outcome.esr == 0 { Ok(outcome.value) } else { Err(Fault { esr: outcome.esr }) }
+    if outcome.esr == 0 {
+        Ok(outcome.value)
+    } else {
+        Err(Fault { esr: outcome.esr })
+    }
 }
 
 /// Writes the low bytes of `value` at `address`.
@@ -129,10 +133,17 @@ pub fn try_read(address: usize, width: Width) -> Result<u64, Fault> {
 /// # Panics
 /// If the bytes lie in the image, the device tree or the initrd ([`platform::spare_ram`] is free to write).
 pub fn try_write(address: usize, width: Width, value: u64) -> Result<(), Fault> {
-    assert!(!platform::is_taken(address, width.bytes()), "write into memory that is in use");
+    assert!(
+        !platform::is_taken(address, width.bytes()),
+        "write into memory that is in use"
+    );
     // SAFETY: outside of what `is_taken` knows there are no Rust objects: devices and unused RAM.
     let outcome = unsafe { rt_try_write(address, width.bytes().trailing_zeros(), value) };
-    if outcome.esr == 0 { Ok(()) } else { Err(Fault { esr: outcome.esr }) }
+    if outcome.esr == 0 {
+        Ok(())
+    } else {
+        Err(Fault { esr: outcome.esr })
+    }
 }
 
 /// A device's 32- and 64-bit registers, from the first gigabyte of the guest's address space, where no RAM is.

@@ -22,7 +22,10 @@ pub struct Shared {
 impl<const N: usize> Buffer<N> {
     /// A zeroed buffer.
     pub const fn new() -> Self {
-        Self { bytes: UnsafeCell::new([0; N]), taken: AtomicBool::new(false) }
+        Self {
+            bytes: UnsafeCell::new([0; N]),
+            taken: AtomicBool::new(false),
+        }
     }
 
     /// Takes the buffer for good.
@@ -31,7 +34,10 @@ impl<const N: usize> Buffer<N> {
     /// If it is taken already.
     pub fn take(&'static self) -> Shared {
         assert!(!self.taken.swap(true, Ordering::AcqRel), "buffer taken twice");
-        Shared { start: self.bytes.get().cast(), len: N }
+        Shared {
+            start: self.bytes.get().cast(),
+            len: N,
+        }
     }
 }
 

@@ -97,7 +97,10 @@ impl Write for Line {
 
 #[doc(hidden)]
 pub fn print(arguments: fmt::Arguments, newline: bool) {
-    let mut line = Line { bytes: [0; 256], used: 0 };
+    let mut line = Line {
+        bytes: [0; 256],
+        used: 0,
+    };
     // Line::write_str never fails; an error of a Display implementation only cuts the text.
     let _ = line.write_fmt(arguments);
     if newline {

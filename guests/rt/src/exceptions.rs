@@ -24,7 +24,8 @@ pub struct Frame {
 }
 
 const FRAME: usize = size_of::<Frame>();
-const _: () = assert!(FRAME == 288 && FRAME % 16 == 0 && offset_of!(Frame, elr) == 248 && offset_of!(Frame, esr) == 264);
+const _: () =
+    assert!(FRAME == 288 && FRAME % 16 == 0 && offset_of!(Frame, elr) == 248 && offset_of!(Frame, esr) == 264);
 
 global_asm!(
     ".macro vector kind",
@@ -125,7 +126,10 @@ extern "C" fn handle(frame: &mut Frame, kind: u64) {
 }
 
 fn unexpected(frame: &Frame, kind: u64) -> ! {
-    println!("exception {kind:#04x}: esr {:#x} far {:#x} elr {:#x} spsr {:#x}", frame.esr, frame.far, frame.elr, frame.spsr);
+    println!(
+        "exception {kind:#04x}: esr {:#x} far {:#x} elr {:#x} spsr {:#x}",
+        frame.esr, frame.far, frame.elr, frame.spsr
+    );
     for (row, registers) in frame.x.chunks(4).enumerate() {
         println!("x{:<2} {registers:016x?}", row * 4);
     }

@@ -71,7 +71,11 @@ pub fn init() {
 fn bit_register(register: usize, intid: u32) -> (Device, usize, u32) {
     let word = register + (intid / 32) as usize * 4;
     let bit = 1 << (intid % 32);
-    if intid < 32 { (GICR, SGI_BASE + word, bit) } else { (GICD, word, bit) }
+    if intid < 32 {
+        (GICR, SGI_BASE + word, bit)
+    } else {
+        (GICD, word, bit)
+    }
 }
 
 /// Writes `intid`'s bit (and no other) of a one-bit-per-interrupt register such as [`reg::ISENABLER`].

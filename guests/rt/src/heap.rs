@@ -27,7 +27,10 @@ unsafe impl GlobalAlloc for Bump {
         };
         let mut used = self.used.load(Ordering::Relaxed);
         while let Some((start, end)) = claim(used) {
-            match self.used.compare_exchange_weak(used, end, Ordering::AcqRel, Ordering::Relaxed) {
+            match self
+                .used
+                .compare_exchange_weak(used, end, Ordering::AcqRel, Ordering::Relaxed)
+            {
                 Ok(_) => return (base + start) as *mut u8,
                 Err(now) => used = now,
             }
@@ -39,4 +42,7 @@ unsafe impl GlobalAlloc for Bump {
 }
 
 #[global_allocator]
-static HEAP: Bump = Bump { arena: UnsafeCell::new([0; ARENA]), used: AtomicUsize::new(0) };
+static HEAP: Bump = Bump {
+    arena: UnsafeCell::new([0; ARENA]),
+    used: AtomicUsize::new(0),
+};

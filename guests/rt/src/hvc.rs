@@ -124,9 +124,15 @@ pub enum Received {
 
 fn received(x: Registers) -> Received {
     if x[1] & call::RECV_NOTIFIED != 0 {
-        Received::Notified { channel: x[1] & !call::RECV_NOTIFIED, bits: x[2] }
+        Received::Notified {
+            channel: x[1] & !call::RECV_NOTIFIED,
+            bits: x[2],
+        }
     } else {
-        Received::Call { channel: x[1], message: words(x) }
+        Received::Call {
+            channel: x[1],
+            message: words(x),
+        }
     }
 }
 
@@ -186,5 +192,8 @@ pub struct Channel {
 /// # Errors
 /// As the hypervisor's status.
 pub fn channel_info(channel: u64) -> Result<Channel, Refused> {
-    call(Call::ChannelInfo, [channel]).map(|x| Channel { partner: x[1], intid: x[4] as u32 })
+    call(Call::ChannelInfo, [channel]).map(|x| Channel {
+        partner: x[1],
+        intid: x[4] as u32,
+    })
 }

@@ -22,9 +22,9 @@ mod boot;
 pub mod buffer;
 pub mod console;
 pub mod cpu;
-mod exceptions;
 #[cfg(feature = "embassy")]
 pub mod embassy;
+mod exceptions;
 pub mod exit;
 pub mod fp;
 pub mod gic;

@@ -49,7 +49,12 @@ pub fn hypercalls_empty(rounds: u64) -> u64 {
 
 /// Ticks of `rounds` IPC calls on `channel` with six words, the first of which is 0 ([`serve_ipc`] echoes them).
 pub fn ipc_calls(rounds: u64, channel: u64) -> u64 {
-    timed_loop!(rounds, ["mov x0, x22", "mov x1, x23", "mov x2, xzr", "hvc #0"], Call::IpcCall.fid(), channel)
+    timed_loop!(
+        rounds,
+        ["mov x0, x22", "mov x1, x23", "mov x2, xzr", "hvc #0"],
+        Call::IpcCall.fid(),
+        channel
+    )
 }
 
 /// Ticks of the loop of [`ipc_calls`] without its `hvc`.
@@ -179,12 +184,21 @@ pub fn self_sgi(intid: u32, shift: u64) -> Shot {
     let target = 1_u64 << (crate::sysreg_read!(mpidr_el1) & 0xf) | u64::from(intid) << 24;
     let (start, seen, intid) = one_shot!(
         0,
-        ["2: cbz x23, 5f", "sub x23, x23, #1", "b 2b", "5: mrs x21, cntvct_el0", "msr icc_sgi1r_el1, x22"],
+        [
+            "2: cbz x23, 5f",
+            "sub x23, x23, #1",
+            "b 2b",
+            "5: mrs x21, cntvct_el0",
+            "msr icc_sgi1r_el1, x22"
+        ],
         ["nop"],
         x22 = target,
         x23 = shift
     );
-    Shot { ticks: seen - start, intid }
+    Shot {
+        ticks: seen - start,
+        intid,
+    }
 }
 
 /// Virtual timer due to the reading, which is `nops` + 1 instructions behind the handler's first; waiting by spinning.
@@ -192,7 +206,10 @@ pub fn timer_spinning(nops: u64) -> Shot {
     let due = timer::now() + LEAD;
     timer::arm(due);
     let (_, seen, intid) = one_shot!(nops, [], ["nop"], x22 = 0_u64, x23 = 0_u64);
-    Shot { ticks: seen - due, intid }
+    Shot {
+        ticks: seen - due,
+        intid,
+    }
 }
 
 /// As [`timer_spinning`], waiting in WFI.
@@ -200,7 +217,10 @@ pub fn timer_wfi(nops: u64) -> Shot {
     let due = timer::now() + LEAD;
     timer::arm(due);
     let (_, seen, intid) = one_shot!(nops, [], ["wfi"], x22 = 0_u64, x23 = 0_u64);
-    Shot { ticks: seen - due, intid }
+    Shot {
+        ticks: seen - due,
+        intid,
+    }
 }
 
 /// Waits in WFI for any interrupt; the count at its handler's second instruction, and the INTID.

@@ -79,7 +79,12 @@ pub fn spare_ram() -> (usize, usize) {
     let (image_start, _, _, image_end) = mmu::image();
     let platform = get();
     let (ram, size) = platform.ram;
-    let mut taken = [(image_start, image_end - image_start), platform.device_tree, platform.initrd, (ram + size, 0)];
+    let mut taken = [
+        (image_start, image_end - image_start),
+        platform.device_tree,
+        platform.initrd,
+        (ram + size, 0),
+    ];
     taken.sort_unstable();
     let mut best = (ram, 0);
     let mut free_from = ram;
@@ -97,9 +102,13 @@ pub(crate) fn is_taken(address: usize, bytes: usize) -> bool {
     let (image_start, _, _, image_end) = mmu::image();
     let platform = get();
     let end = address.saturating_add(bytes);
-    [(image_start, image_end - image_start), platform.device_tree, platform.initrd]
-        .into_iter()
-        .any(|(start, size)| address < start.saturating_add(size) && end > start)
+    [
+        (image_start, image_end - image_start),
+        platform.device_tree,
+        platform.initrd,
+    ]
+    .into_iter()
+    .any(|(start, size)| address < start.saturating_add(size) && end > start)
 }
 
 const MAGIC: u32 = 0xd00d_feed;

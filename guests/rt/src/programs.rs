@@ -46,7 +46,10 @@ fn finish(call: Call, handle: u64) -> Result<Registers, Refused> {
             return Ok(x);
         }
     }
-    Err(Refused { status: Status::TooBig, x: [0; 8] })
+    Err(Refused {
+        status: Status::TooBig,
+        x: [0; 8],
+    })
 }
 
 impl Program {
@@ -59,7 +62,11 @@ impl Program {
         let steps = || {
             let verified = finish(Call::ProbeVerify, handle)?;
             let compiled = finish(Call::ProbeCompile, handle)?;
-            Ok(Self { handle, insn_bound: verified[3], time_bound: compiled[3] })
+            Ok(Self {
+                handle,
+                insn_bound: verified[3],
+                time_bound: compiled[3],
+            })
         };
         steps().inspect_err(|_| {
             // The refusal to report is the first one.

@@ -28,7 +28,10 @@ fn memory() {
     let (start, bytes) = platform::spare_ram();
     let words = || (start..start + bytes).step_by(STRIDE).chain([start + bytes - 8]);
     for address in words() {
-        need("write", access::try_write(address, Width::Double, address as u64 ^ 0x5555));
+        need(
+            "write",
+            access::try_write(address, Width::Double, address as u64 ^ 0x5555),
+        );
     }
     for address in words() {
         let got = need("read", access::try_read(address, Width::Double));
@@ -41,7 +44,10 @@ fn power() {
     expect!(version >> 16 == 1 || version == 2, "PSCI version {version:#x}");
     let features = |function| psci_features(function);
     expect!(features(psci::id::SYSTEM_OFF) == 0, "SYSTEM_OFF is not a feature");
-    expect!(features(0x8400_00ff) == psci::NOT_SUPPORTED, "an unknown function is a feature");
+    expect!(
+        features(0x8400_00ff) == psci::NOT_SUPPORTED,
+        "an unknown function is a feature"
+    );
     let mpidr = sysreg_read!(mpidr_el1) & 0xff_00ff_ffff;
     let affinity = hvc::smccc(psci::id::AFFINITY_INFO, [mpidr, 0, 0]);
     expect!(affinity == 0, "AFFINITY_INFO of this CPU: {affinity:#x}");
@@ -62,7 +68,11 @@ fn discovery() {
     let by_smc = hvc::raw_smc([psci::id::PSCI_VERSION, 0, 0, 0, 0, 0, 0, 0])[0];
     expect!(by_smc == psci::version(), "PSCI by SMC: {by_smc:#x}");
     let version = need("Version", hvc::call(Call::Version, []));
-    expect!(version[1] as u32 >> 16 == hyp_abi::ABI_VERSION >> 16, "ABI {:#x}", version[1]);
+    expect!(
+        version[1] as u32 >> 16 == hyp_abi::ABI_VERSION >> 16,
+        "ABI {:#x}",
+        version[1]
+    );
     let info = need("VmInfo", hvc::call(Call::VmInfo, []));
     expect!(info[1] < hyp_abi::VMS_MAX as u64 && info[4] == 0, "VmInfo {info:x?}");
     preserved();

@@ -29,12 +29,26 @@ fn words(channel: u64) {
         expect!(reply == message, "round {round}: {reply:x?} for {message:x?}");
     }
     // Zeros take the server's tight loop.
-    expect!(need("IpcCall", hvc::ipc_call(channel, [0; 6])) == [0; 6], "zeros come back as something else");
+    expect!(
+        need("IpcCall", hvc::ipc_call(channel, [0; 6])) == [0; 6],
+        "zeros come back as something else"
+    );
 }
 
 fn refusals(channel: u64) {
-    for end in [CHANNEL_ENDS_MAX as u64 - 1, CHANNEL_ENDS_MAX as u64, u64::MAX, 1 << 63 | channel] {
-        for call in [Call::IpcCall, Call::IpcReply, Call::Notify, Call::NotifyWait, Call::ChannelInfo] {
+    for end in [
+        CHANNEL_ENDS_MAX as u64 - 1,
+        CHANNEL_ENDS_MAX as u64,
+        u64::MAX,
+        1 << 63 | channel,
+    ] {
+        for call in [
+            Call::IpcCall,
+            Call::IpcReply,
+            Call::Notify,
+            Call::NotifyWait,
+            Call::ChannelInfo,
+        ] {
             let outcome = hvc::call(call, [end, 1]);
             expect!(outcome.is_err(), "{} on channel {end:#x} is allowed", call.name());
         }
@@ -42,7 +56,10 @@ fn refusals(channel: u64) {
     let reply = hvc::ipc_reply(channel, [0; 6]);
     expect!(reply.is_err(), "replied to nobody");
     let receive = hvc::call(Call::IpcRecv, [hyp_abi::call::NONBLOCKING]);
-    expect!(receive.is_err_and(|r| matches!(r.status, Status::WouldBlock | Status::Denied)), "{receive:x?}");
+    expect!(
+        receive.is_err_and(|r| matches!(r.status, Status::WouldBlock | Status::Denied)),
+        "{receive:x?}"
+    );
 }
 
 fn take() -> Option<u32> {
@@ -55,7 +72,10 @@ fn take() -> Option<u32> {
 fn notifications(channel: u64, intid: u32) {
     need("Notify", hvc::notify(channel, 1));
     let none = hvc::notify_wait(channel, false);
-    expect!(none.is_err_and(|r| r.status == Status::WouldBlock), "bits out of nowhere: {none:x?}");
+    expect!(
+        none.is_err_and(|r| r.status == Status::WouldBlock),
+        "bits out of nowhere: {none:x?}"
+    );
     if intid == 0 {
         println!("ipc: this end has no notification interrupt");
         return;
@@ -63,19 +83,34 @@ fn notifications(channel: u64, intid: u32) {
     gic::enable(intid);
     expect!(take().is_none(), "notified before anyone did");
     for bits in [1, 6] {
-        need("ask for a notification", hvc::ipc_call(channel, [NOTIFY_BACK, bits, 0, 0, 0, 0]));
+        need(
+            "ask for a notification",
+            hvc::ipc_call(channel, [NOTIFY_BACK, bits, 0, 0, 0, 0]),
+        );
     }
-    expect!(gic::get_bit(reg::ISPENDR, intid), "the notification's interrupt is not pending");
+    expect!(
+        gic::get_bit(reg::ISPENDR, intid),
+        "the notification's interrupt is not pending"
+    );
     expect!(take() == Some(intid), "the notification's interrupt does not come");
     let bits = need("NotifyWait", hvc::notify_wait(channel, false));
     expect!(bits == 7, "bits {bits:#x} of 1 and 6");
     gic::end(intid);
     expect!(take().is_none(), "a second interrupt for bits that are taken");
     let none = hvc::notify_wait(channel, false);
-    expect!(none.is_err_and(|r| r.status == Status::WouldBlock), "bits come twice: {none:x?}");
+    expect!(
+        none.is_err_and(|r| r.status == Status::WouldBlock),
+        "bits come twice: {none:x?}"
+    );
     // Bits that are there end a blocking wait at once.
-    need("ask for a notification", hvc::ipc_call(channel, [NOTIFY_BACK, 1 << 63, 0, 0, 0, 0]));
-    expect!(need("NotifyWait", hvc::notify_wait(channel, true)) == 1 << 63, "bit 63 lost");
+    need(
+        "ask for a notification",
+        hvc::ipc_call(channel, [NOTIFY_BACK, 1 << 63, 0, 0, 0, 0]),
+    );
+    expect!(
+        need("NotifyWait", hvc::notify_wait(channel, true)) == 1 << 63,
+        "bit 63 lost"
+    );
 }
 
 /// The server stops after its reply; calls to it end with a status, not with a hang.
@@ -84,7 +119,11 @@ fn gone(channel: u64) {
         match hvc::ipc_call(channel, [100, 0, 0, 0, 0, 0]) {
             Ok(_) => {}
             Err(refused) => {
-                expect!(refused.status == Status::PartnerGone, "after the partner's stop: {:?}", refused.status);
+                expect!(
+                    refused.status == Status::PartnerGone,
+                    "after the partner's stop: {:?}",
+                    refused.status
+                );
                 return;
             }
         }

@@ -22,7 +22,10 @@ fn take() -> Option<u32> {
 fn timer_line() {
     timer::arm(timer::now());
     for round in 0..3 {
-        expect!(take() == Some(timer::INTID), "round {round}: the timer's line is high and nothing comes");
+        expect!(
+            take() == Some(timer::INTID),
+            "round {round}: the timer's line is high and nothing comes"
+        );
         gic::end(timer::INTID);
     }
     expect!(gic::get_bit(reg::ISPENDR, timer::INTID), "high, but not pending");

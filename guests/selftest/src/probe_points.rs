@@ -33,7 +33,11 @@ impl Recording<'_> {
     fn holds(&self, expected: &[(&str, u64)]) {
         for (name, value) in expected {
             let got = self.field(name);
-            expect!(got == *value, "{}.{name} = {got:#x}, not {value:#x}", programs::POINT_NAMES[self.point]);
+            expect!(
+                got == *value,
+                "{}.{name} = {got:#x}, not {value:#x}",
+                programs::POINT_NAMES[self.point]
+            );
         }
     }
 }
@@ -56,10 +60,17 @@ impl Bench {
         let (entries, _) = need(name, program.read(0, &mut self.output));
         need(name, program.unload());
         expect!(entries == 1, "{name}: {entries} entries");
-        let recording = Recording { point, count: word(self.output.bytes(), 8), bytes: self.output.bytes() };
+        let recording = Recording {
+            point,
+            count: word(self.output.bytes(), 8),
+            bytes: self.output.bytes(),
+        };
         expect!(recording.count > 0, "{name} did not fire");
         let time = recording.field("time_ns");
-        expect!((before..=after).contains(&time), "{name}: time {time} outside {before}..{after}");
+        expect!(
+            (before..=after).contains(&time),
+            "{name}: time {time} outside {before}..{after}"
+        );
         expect!(recording.field("cpu") == 0, "{name}: cpu {}", recording.field("cpu"));
         (recording, result)
     }
@@ -70,7 +81,10 @@ pub fn run() {
     gic::init();
     gic::enable(timer::INTID);
     gic::enable(SGI);
-    let mut bench = Bench { vm, output: OUTPUT.take() };
+    let mut bench = Bench {
+        vm,
+        output: OUTPUT.take(),
+    };
     exits(&mut bench, vm);
     calls(&mut bench, vm);
     devices(&mut bench, vm);
@@ -90,14 +104,23 @@ fn exits(bench: &mut Bench, vm: u64) {
     expect!(last.field("pc") < image, "pc {:#x}", last.field("pc"));
     let (last, _) = bench.record("vm_entry", |_| psci::version());
     last.holds(&[("vm", vm), ("path", PathId::Psci as u64)]);
-    expect!((1..100_000).contains(&last.field("spent")), "spent {}", last.field("spent"));
+    expect!(
+        (1..100_000).contains(&last.field("spent")),
+        "spent {}",
+        last.field("spent")
+    );
 }
 
 fn calls(bench: &mut Bench, vm: u64) {
     let (last, attachment) = bench.record("hypercall", |attachment| attachment);
     last.holds(&[("vm", vm), ("func", Call::ProbeDetach.fid()), ("x1", attachment.0)]);
     let (last, _) = bench.record("psci", |_| hvc::smccc(psci::id::AFFINITY_INFO, [0, 0, 0x77]));
-    last.holds(&[("func", psci::id::AFFINITY_INFO & 0xffff_ffff), ("x1", 0), ("x2", 0), ("x3", 0x77)]);
+    last.holds(&[
+        ("func", psci::id::AFFINITY_INFO & 0xffff_ffff),
+        ("x1", 0),
+        ("x2", 0),
+        ("x3", 0x77),
+    ]);
     expect!(last.count == 1, "psci fired {} times for one call", last.count);
 }
 
@@ -163,7 +186,10 @@ fn blocking(bench: &mut Bench, vm: u64) {
     last.holds(&[("vm", vm), ("reason", 0), ("channel", u64::from(u32::MAX))]);
     // The exit in which a sleeper wakes and is switched to is not its own: these are seen without a filter.
     for (name, expected) in [
-        ("vcpu_wake", [("to_vm", vm), ("cause", 0), ("detail", u64::from(timer::INTID))]),
+        (
+            "vcpu_wake",
+            [("to_vm", vm), ("cause", 0), ("detail", u64::from(timer::INTID))],
+        ),
         ("sched_switch", [("next_vm", vm), ("next_vcpu", 0), ("next_vcpu", 0)]),
     ] {
         let point = programs::point(name);
@@ -173,7 +199,11 @@ fn blocking(bench: &mut Bench, vm: u64) {
         need(name, attachment.detach());
         need(name, program.read(0, &mut bench.output));
         need(name, program.unload());
-        let last = Recording { point, count: word(bench.output.bytes(), 8), bytes: bench.output.bytes() };
+        let last = Recording {
+            point,
+            count: word(bench.output.bytes(), 8),
+            bytes: bench.output.bytes(),
+        };
         expect!(last.count > 0, "{name} did not fire");
         last.holds(&expected);
     }
@@ -193,7 +223,11 @@ fn ipc(bench: &mut Bench, vm: u64, channel: u64) {
     need("ipc_reply", attachment.detach());
     need("ipc_reply", program.read(0, &mut bench.output));
     need("ipc_reply", program.unload());
-    let last = Recording { point, count: word(bench.output.bytes(), 8), bytes: bench.output.bytes() };
+    let last = Recording {
+        point,
+        count: word(bench.output.bytes(), 8),
+        bytes: bench.output.bytes(),
+    };
     expect!(last.count == 1, "ipc_reply fired {} times for one call", last.count);
     last.holds(&[("vm", partner), ("to_vm", vm), ("word0", 0xef01)]);
     call(2);

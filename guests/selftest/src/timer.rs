@@ -46,7 +46,10 @@ fn one(after: u64, sleep: bool) {
             }
             cpu::irq_restore(daif);
         }
-        expect!(timer::now() < due + timer::frequency(), "nothing a second after it was due");
+        expect!(
+            timer::now() < due + timer::frequency(),
+            "nothing a second after it was due"
+        );
     }
     let fired = FIRED_AT.load(Ordering::Relaxed);
     expect!(fired >= due, "{} ticks early", due - fired);
@@ -58,7 +61,10 @@ fn past() {
     FIRED_AT.store(0, Ordering::Relaxed);
     timer::arm(1);
     timer::spin(100);
-    expect!(FIRED_AT.load(Ordering::Relaxed) != 0, "a deadline in the past did not fire");
+    expect!(
+        FIRED_AT.load(Ordering::Relaxed) != 0,
+        "a deadline in the past did not fire"
+    );
 }
 
 /// A pending interrupt ends WFI though PSTATE masks it, and is taken when unmasked.

@@ -32,7 +32,10 @@ fn take() -> Option<u32> {
 
 fn identification() {
     let architecture = GICD.read32(reg::PIDR2) >> 4 & 0xf;
-    expect!(architecture == 3 || architecture == 4, "PIDR2 says architecture {architecture}");
+    expect!(
+        architecture == 3 || architecture == 4,
+        "PIDR2 says architecture {architecture}"
+    );
     let lines = (GICD.read32(reg::TYPER) & 0x1f) + 1;
     expect!(lines * 32 > SPI + MANY, "only {} INTIDs", lines * 32);
     let affinity = sysreg_read!(mpidr_el1) & 0xff_ffff;
@@ -40,7 +43,11 @@ fn identification() {
     expect!(typer >> 32 == affinity, "GICR_TYPER {typer:#x}, MPIDR {affinity:#x}");
     let halves = u64::from(GICR.read32(reg::GICR_TYPER)) | u64::from(GICR.read32(reg::GICR_TYPER + 4)) << 32;
     expect!(halves == typer, "GICR_TYPER by halves: {halves:#x}");
-    expect!(gic::running_priority() == 0xff, "running priority {:#x} while idle", gic::running_priority());
+    expect!(
+        gic::running_priority() == 0xff,
+        "running priority {:#x} while idle",
+        gic::running_priority()
+    );
     expect!(take().is_none(), "something is pending at start");
 }
 
@@ -57,7 +64,10 @@ fn widths() {
     // Write-one registers: zeros change nothing; set and clear read alike.
     gic::enable(SPI);
     GICD.write32(reg::ISENABLER + (SPI / 32) as usize * 4, 0);
-    expect!(gic::get_bit(reg::ISENABLER, SPI) && gic::get_bit(reg::ICENABLER, SPI), "enable bit lost");
+    expect!(
+        gic::get_bit(reg::ISENABLER, SPI) && gic::get_bit(reg::ICENABLER, SPI),
+        "enable bit lost"
+    );
     gic::disable(SPI);
     expect!(!gic::get_bit(reg::ISENABLER, SPI), "disable did nothing");
 }
@@ -67,7 +77,11 @@ fn sgi() {
     expect!(take().is_none(), "a disabled SGI came");
     gic::enable(3);
     expect!(take() == Some(3), "the enabled SGI did not come");
-    expect!(gic::running_priority() & 0xf8 == gic::PRIORITY, "running priority {:#x}", gic::running_priority());
+    expect!(
+        gic::running_priority() & 0xf8 == gic::PRIORITY,
+        "running priority {:#x}",
+        gic::running_priority()
+    );
     gic::send_sgi_to_self(3);
     expect!(take().is_none(), "preempted by its own priority");
     gic::end(3);
@@ -129,7 +143,10 @@ fn priorities() {
     gic::set_bit(reg::ISPENDR, SPI + 1);
     expect!(take() == Some(SPI + 1), "no preemption by a higher priority");
     gic::end(SPI + 1);
-    expect!(gic::running_priority() & 0xf8 == 0x80, "running priority after the nested end");
+    expect!(
+        gic::running_priority() & 0xf8 == 0x80,
+        "running priority after the nested end"
+    );
     gic::end(SPI);
     expect!(take() == Some(SPI + 2), "third");
     gic::end(SPI + 2);
@@ -186,7 +203,10 @@ fn overflow() {
             (intid.wrapping_sub(SPI), (intid.wrapping_sub(SPI)) * 37 % 16 * 8 + 0x40)
         };
         let slot = seen.get_mut(index as usize);
-        expect!(slot.as_ref().is_some_and(|seen| !**seen), "{intid} came twice or from nowhere");
+        expect!(
+            slot.as_ref().is_some_and(|seen| !**seen),
+            "{intid} came twice or from nowhere"
+        );
         if let Some(slot) = slot {
             *slot = true;
         }
