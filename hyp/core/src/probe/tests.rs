@@ -1,1 +1,506 @@
+//! The whole life of programs on fake code memory, and what guests can try.
 
+use std::boxed::Box;
+use std::cell::Cell;
+use std::vec;
+use std::vec::Vec;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use hyp_abi::bounds::{Bounds, POINTS};
+use hyp_abi::call::FILTER_ANY;
+use hyp_abi::record::Pool;
+use hyp_abi::{PathId, Rights, Status};
+use probe_vm::image::{MapSpec, Name, ProgramSpec, encode, limits};
+use probe_vm::jit::{CpuLink, Scale, TimeLink, Work, a64};
+use probe_vm::maps::{MapDef, MapKind, UpdateFlag};
+use probe_vm::points::PointId;
+use verifier::CoreModel;
+
+use super::*;
+use crate::admit::Admission;
+use crate::testrng::{Rng, steps};
+
+const MAP_WORDS: usize = 4096;
+const CODE_WORDS: usize = 65536;
+
+std::thread_local! {
+    static RAN: Cell<u32> = const { Cell::new(0) };
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FakeCode(u32);
+
+impl RunProbe for FakeCode {
+    fn run(self, _: &[u8]) -> u64 {
+        RAN.with(|r| r.set(r.get() + 1 + self.0 * 0));
+        0
+    }
+}
+
+struct FakeMemory {
+    words: Vec<u32>,
+    published: Vec<(u32, u32)>,
+}
+
+impl CodeMemory for FakeMemory {
+    type Code = FakeCode;
+    fn writable(&mut self, at: u32, words: u32) -> Option<&mut [u32]> {
+        self.words.get_mut(at as usize..(at + words) as usize)
+    }
+    fn publish(&mut self, at: u32, words: u32) -> Option<FakeCode> {
+        assert!(words > 0 && self.words[at as usize..(at + words) as usize].iter().all(|w| *w != 0));
+        self.published.push((at, words));
+        Some(FakeCode(at))
+    }
+}
+
+/// A system with probes and nothing else. What is leaked is the statics of a real one.
+struct Sys {
+    probes: Probes<'static, FakeCode>,
+    code: FakeMemory,
+    admission: Admission,
+    now: u64,
+}
+
+fn workshop() -> Workshop<'static> {
+    let work: &'static mut Work<{ limits::INSNS_MAX + 1 }> = Box::leak(Box::new(Work::new()));
+    let (flags, offsets) = work.split();
+    let pool: &'static mut verifier::Pool<{ limits::INSNS_MAX }> = Box::leak(Box::new(verifier::Pool::new()));
+    Workshop {
+        image: vec![0; limits::IMAGE_BYTES_MAX].leak(),
+        text: vec![0; limits::INSNS_MAX].leak(),
+        desk: Desk {
+            flags,
+            offsets,
+            memory: pool.memory(),
+            shelf: Box::leak(Box::new(Shelf::new())),
+        },
+    }
+}
+
+impl Sys {
+    fn new() -> Self {
+        let map_words: Vec<AtomicU64> = (0..MAP_WORDS).map(|_| AtomicU64::new(!0)).collect();
+        let platform: &'static Platform<'static> = Box::leak(Box::new(Platform {
+            helpers: &[],
+            helper_times: &[],
+            core: &CoreModel::INSNS,
+            cpu: CpuLink::Single,
+            time: TimeLink {
+                counter: a64::flow::Sys::CntvctEl0,
+                scale: Scale::Shift(4),
+                ordered: false,
+            },
+            lse: true,
+            map_words: map_words.leak(),
+            map_base: 0x4000_0000,
+            code_words: CODE_WORDS as u32,
+            code_base: 0x5000_0000,
+            cpus: 1,
+        }));
+        let mut table = Bounds {
+            model: [0; 16],
+            own: [100; PathId::COUNT],
+            fire: [10; POINTS],
+            firings: [[1; POINTS]; PathId::COUNT],
+        };
+        table.own[PathId::Wfi as usize] = 200;
+        let mut admission = Admission::new(Some(&table));
+        admission.set_budget(PathId::Wfi, 400);
+        let mut probes = Probes::new(platform);
+        for vm in 0..4 {
+            probes.set_quota(
+                vm,
+                Quota {
+                    map_bytes: 16384,
+                    programs: 3,
+                },
+            );
+        }
+        Self {
+            probes,
+            code: FakeMemory {
+                words: vec![0; CODE_WORDS],
+                published: vec![],
+            },
+            admission,
+            now: 0,
+        }
+    }
+
+    fn stage(&mut self, caller: Caller, image: &[u8]) -> Result<u64, Refused> {
+        let copy = |to: &mut [u8]| {
+            to.copy_from_slice(image);
+            Ok(())
+        };
+        self.probes.stage(caller, image.len() as u64, self.now, workshop, copy)
+    }
+
+    fn verify(&mut self, caller: Caller, handle: u64) -> Result<Verification, Refused> {
+        for _ in 0..10_000 {
+            let v = self.probes.verify(caller, handle, 7, self.now)?;
+            if v.done {
+                return Ok(v);
+            }
+        }
+        panic!("verification does not end");
+    }
+
+    fn load(&mut self, caller: Caller, image: &[u8]) -> Result<u64, Refused> {
+        let handle = self.stage(caller, image)?;
+        self.verify(caller, handle)?;
+        for _ in 0..10_000 {
+            if self.probes.compile(caller, handle, self.now, &mut self.code)?.done {
+                return Ok(handle);
+            }
+        }
+        panic!("compilation does not end");
+    }
+
+    fn attach(&mut self, caller: Caller, handle: u64, filter: u64) -> Result<Attached, Refused> {
+        self.probes
+            .attach(caller, handle, PointId::Mmio as u64, filter, &mut self.admission, &[])
+    }
+}
+
+const SYSTEM: Caller = Caller {
+    vm: 0,
+    rights: Rights::PROBE_SYSTEM,
+};
+const SELF: Caller = Caller {
+    vm: 1,
+    rights: Rights::PROBE_SELF,
+};
+const OTHER: Caller = Caller {
+    vm: 2,
+    rights: Rights::PROBE_SELF,
+};
+const NOBODY: Caller = Caller {
+    vm: 3,
+    rights: Rights::empty(),
+};
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn image(insns: &[[u8; 8]], maps: &[MapSpec<'_>]) -> Vec<u8> {
+    let spec = ProgramSpec {
+        name: name("test"),
+        point: name("mmio"),
+        maps,
+        funcs: &[0],
+        insns,
+    };
+    let mut out = vec![0; spec.image_bytes()];
+    encode(&spec, &mut out).unwrap();
+    out
+}
+
+/// r0 = 0, `extra` times r0 += 1, exit.
+fn program(extra: usize) -> Vec<u8> {
+    let mut insns = vec![[0xb7, 0, 0, 0, 0, 0, 0, 0]];
+    insns.extend(vec![[0x07, 0, 0, 0, 1, 0, 0, 0]; extra]);
+    insns.push([0x95, 0, 0, 0, 0, 0, 0, 0]);
+    image(&insns, &[])
+}
+
+fn array(entries: u32, share: u32, data: &'static [u8]) -> MapSpec<'static> {
+    let def = MapDef {
+        kind: MapKind::Array,
+        key_bytes: 4,
+        value_bytes: 8,
+        entries,
+        flags: 0,
+    };
+    MapSpec {
+        def,
+        share,
+        data,
+        name: name("counts"),
+    }
+}
+
+fn with_map(map: MapSpec<'_>) -> Vec<u8> {
+    image(&[[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]], &[map])
+}
+
+#[track_caller]
+fn refused<T: core::fmt::Debug>(r: Result<T, Refused>, status: Status, details: &[u64]) {
+    let e = r.unwrap_err();
+    assert_eq!((e.status, &e.x[..details.len()]), (status, details));
+}
+
+#[test]
+fn a_program_lives_from_stage_to_unload() {
+    let mut s = Sys::new();
+    let h = s.stage(SYSTEM, &program(40)).unwrap();
+    refused(s.probes.compile(SYSTEM, h, 0, &mut s.code), Status::BadState, &[0]);
+    refused(s.attach(SYSTEM, h, FILTER_ANY), Status::BadState, &[0]);
+    let v = s.verify(SYSTEM, h).unwrap();
+    assert_eq!(v.insn_bound, 42);
+    assert!(v.time_bound >= 42);
+    assert_eq!(s.probes.info(SYSTEM, h).unwrap().state, 1);
+    while !s.probes.compile(SYSTEM, h, 0, &mut s.code).unwrap().done {}
+    assert_eq!(s.code.published.len(), 1);
+    let a = s.attach(SYSTEM, h, FILTER_ANY).unwrap();
+    assert!(a.switch, "the first probe of a point switches it on");
+    let info = s.probes.info(SYSTEM, h).unwrap();
+    assert_eq!(
+        (info.state, info.attachments, info.insns, info.time_bound),
+        (4, 1, 42, v.time_bound)
+    );
+    assert_eq!(s.admission.row(PathId::MmioUart).probes, 10 + v.time_bound);
+    RAN.with(|r| r.set(0));
+    s.probes.arms(PointId::Mmio).unwrap().fire(3, &[]);
+    assert_eq!(RAN.with(|r| r.get()), 1);
+    refused(s.probes.unload(SYSTEM, h), Status::Busy, &[]);
+    assert!(s.probes.detach(SYSTEM, a.id, &mut s.admission).unwrap().switch);
+    refused(s.probes.detach(SYSTEM, a.id, &mut s.admission), Status::NotFound, &[]);
+    assert!(s.admission.is_unloaded());
+    s.probes.unload(SYSTEM, h).unwrap();
+    refused(s.probes.info(SYSTEM, h), Status::NotFound, &[]);
+    assert_eq!(s.probes.pool(Pool::Code).unwrap().0, 0);
+    assert_eq!(s.probes.pool(Pool::Programs).unwrap(), (0, 1, 32));
+}
+
+#[test]
+fn budgets_decide_and_a_replacement_counts_as_a_difference() {
+    let mut s = Sys::new();
+    let small = s.load(SYSTEM, &program(100)).unwrap();
+    let large = s.load(SYSTEM, &program(150)).unwrap();
+    let room = 400 - 200 - 10;
+    let a = s.attach(SYSTEM, small, FILTER_ANY).unwrap();
+    let w = s.probes.info(SYSTEM, small).unwrap().time_bound;
+    let w_large = s.probes.info(SYSTEM, large).unwrap().time_bound;
+    assert!(w <= room && w_large <= room && w + w_large > room);
+    let short = 10 + w_large - (room - w);
+    refused(
+        s.attach(SYSTEM, large, FILTER_ANY),
+        Status::OverBudget,
+        &[PathId::Wfi as u64, short, room - w - 10],
+    );
+    let b = s.probes.replace(SYSTEM, a.id, large, &mut s.admission, &[]).unwrap();
+    assert_eq!(s.admission.row(PathId::Wfi).probes, 10 + w_large);
+    assert_eq!(s.probes.arms(PointId::Mmio).unwrap().count(), 1);
+    s.probes.unload(SYSTEM, small).unwrap();
+    refused(s.probes.detach(SYSTEM, a.id, &mut s.admission), Status::NotFound, &[]);
+    s.probes.detach(SYSTEM, b.id, &mut s.admission).unwrap();
+}
+
+#[test]
+fn rights_and_filters() {
+    let mut s = Sys::new();
+    refused(s.stage(NOBODY, &program(1)), Status::Denied, &[1]);
+    let mine = s.load(SELF, &program(1)).unwrap();
+    refused(s.probes.info(OTHER, mine), Status::NotFound, &[]);
+    refused(s.probes.unload(OTHER, mine), Status::NotFound, &[]);
+    assert!(s.probes.info(SYSTEM, mine).is_ok());
+    refused(s.attach(SELF, mine, 2), Status::Denied, &[2]);
+    refused(s.attach(SELF, mine, 99), Status::InvalidArg, &[3]);
+    let a = s.attach(SELF, mine, FILTER_ANY).unwrap();
+    refused(s.probes.detach(OTHER, a.id, &mut s.admission), Status::NotFound, &[]);
+    RAN.with(|r| r.set(0));
+    let arms = s.probes.arms(PointId::Mmio).unwrap();
+    for vm in 0..4 {
+        arms.fire(vm, &[]);
+    }
+    assert_eq!(RAN.with(|r| r.get()), 1, "only its own VM's events");
+    let r = s
+        .probes
+        .attach(SELF, mine, PointId::VcpuBlock as u64, 1, &mut s.admission, &[]);
+    refused(r, Status::InvalidArg, &[2]);
+}
+
+#[test]
+fn pools_name_themselves_and_their_size() {
+    let mut s = Sys::new();
+    for _ in 0..3 {
+        s.load(SELF, &program(1)).unwrap();
+    }
+    refused(s.stage(SELF, &program(1)), Status::NoSpace, &[Pool::Programs as u64, 3]);
+    refused(
+        s.stage(OTHER, &with_map(array(4096, 0, &[]))),
+        Status::NoSpace,
+        &[Pool::MapMemory as u64, 16384],
+    );
+    assert_eq!(s.probes.pool(Pool::Maps).unwrap().0, 0, "nothing is left behind");
+    refused(
+        s.stage(OTHER, &vec![0; limits::IMAGE_BYTES_MAX + 1]),
+        Status::TooBig,
+        &[limits::IMAGE_BYTES_MAX as u64],
+    );
+    let h = s.load(OTHER, &program(1)).unwrap();
+    for _ in 0..ATTACHMENTS_MAX {
+        s.attach(OTHER, h, FILTER_ANY).unwrap();
+    }
+    refused(
+        s.attach(OTHER, h, FILTER_ANY),
+        Status::NoSpace,
+        &[Pool::Attachments as u64, ATTACHMENTS_MAX as u64],
+    );
+}
+
+#[test]
+fn one_job_at_a_time_unless_it_is_left_alone() {
+    let mut s = Sys::new();
+    let first = s.stage(SELF, &program(1)).unwrap();
+    refused(
+        s.stage(OTHER, &program(1)),
+        Status::NoSpace,
+        &[Pool::Verifier as u64, 1],
+    );
+    let second = s.stage(SELF, &program(1)).unwrap();
+    refused(s.probes.info(SELF, first), Status::NotFound, &[]);
+    s.now = JOB_IDLE_NS;
+    let third = s.stage(OTHER, &program(1)).unwrap();
+    refused(s.verify(SELF, second), Status::NotFound, &[]);
+    assert!(s.verify(OTHER, third).unwrap().done);
+}
+
+#[test]
+fn maps_are_cleared_filled_shared_and_given_back() {
+    let mut s = Sys::new();
+    let one = s
+        .stage(SELF, &with_map(array(300, 0, &[7, 0, 0, 0, 0, 0, 0, 1])))
+        .unwrap();
+    refused(s.probes.map(SELF, one, 0), Status::BadState, &[0]);
+    s.verify(SELF, one).unwrap();
+    while !s.probes.compile(SELF, one, 0, &mut s.code).unwrap().done {}
+    let memory = s.probes.platform.map_words;
+    let value = |s: &Sys, h, key: u32| {
+        let slot = s.probes.map(SELF, h, 0).unwrap();
+        let at = slot.map(memory).unwrap().lookup(0, &key.to_le_bytes()[..]).unwrap();
+        slot.words(memory)[at as usize / 8].load(Ordering::Relaxed)
+    };
+    assert_eq!(value(&s, one, 0), 0x0100_0000_0000_0007);
+    assert!(
+        (1..300).all(|k| value(&s, one, k) == 0),
+        "memory is cleared before a program sees it"
+    );
+    let share = s.probes.map_info(SELF, one, 0).unwrap().flags;
+    refused(s.stage(OTHER, &with_map(array(300, share, &[]))), Status::NotFound, &[]);
+    refused(
+        s.stage(SELF, &with_map(array(299, share, &[]))),
+        Status::InvalidArg,
+        &[1],
+    );
+    let two = s.load(SELF, &with_map(array(300, share, &[]))).unwrap();
+    assert_eq!(
+        value(&s, two, 0),
+        0x0100_0000_0000_0007,
+        "a shared map is not cleared again"
+    );
+    let slot = s.probes.map_by_handle(u64::from(share)).unwrap();
+    slot.map(memory)
+        .unwrap()
+        .update(0, &9u32.to_le_bytes()[..], &5u64.to_le_bytes()[..], UpdateFlag::Any)
+        .unwrap();
+    s.probes.unload(SELF, one).unwrap();
+    assert_eq!(value(&s, two, 9), 5, "the map lives while a program uses it");
+    refused(s.probes.map(SELF, two, 1), Status::InvalidArg, &[2]);
+    s.probes.unload(SELF, two).unwrap();
+    assert_eq!(s.probes.pool(Pool::MapMemory).unwrap().0, 0);
+    assert!(s.probes.map_by_handle(u64::from(share)).is_none());
+    assert!(s.probes.map_by_handle(0).is_none() && s.probes.map_by_handle(u64::MAX).is_none());
+}
+
+#[test]
+fn rejected_programs_leave_nothing() {
+    let mut s = Sys::new();
+    let endless = image(
+        &[[0x05, 0, 0xff, 0xff, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]],
+        &[array(1, 0, &[])],
+    );
+    let h = s.stage(SELF, &endless).unwrap();
+    assert_eq!(s.verify(SELF, h).unwrap_err().status, Status::Rejected);
+    refused(s.verify(SELF, h), Status::NotFound, &[]);
+    assert_eq!(s.probes.pool(Pool::Maps).unwrap().0, 0);
+    assert_eq!(s.probes.pool(Pool::Verifier).unwrap().0, 0);
+    assert!(s.load(SELF, &program(3)).is_ok());
+}
+
+#[test]
+fn a_stopped_vm_takes_its_probes_along() {
+    let mut s = Sys::new();
+    let (a, b) = (s.load(SELF, &program(1)).unwrap(), s.load(OTHER, &program(1)).unwrap());
+    s.attach(SELF, a, FILTER_ANY).unwrap();
+    s.attach(OTHER, b, FILTER_ANY).unwrap();
+    s.stage(SELF, &program(1)).unwrap();
+    assert_eq!(
+        s.probes.vm_stopped(1, &mut s.admission),
+        0,
+        "the point still has a probe"
+    );
+    assert_eq!(s.probes.pool(Pool::Verifier).unwrap().0, 0);
+    assert_eq!(s.probes.vm_stopped(2, &mut s.admission), 1 << PointId::Mmio as u32);
+    assert!(s.admission.is_unloaded());
+    assert_eq!(s.probes.pool(Pool::Programs).unwrap().0, 0);
+}
+
+#[test]
+fn random_bytes_and_random_calls_get_a_status() {
+    let mut rng = Rng::new("probe", 21);
+    let mut s = Sys::new();
+    let good = with_map(array(8, 0, &[1]));
+    let mut handles: Vec<u64> = vec![1];
+    let mut attachments: Vec<u64> = vec![1];
+    for _ in 0..steps(400) {
+        let caller = rng.pick(&[SYSTEM, SELF, OTHER, NOBODY]);
+        let wild = rng.next();
+        let handle = if rng.chance(90) { rng.pick(&handles) } else { wild };
+        let attachment = if rng.chance(90) { rng.pick(&attachments) } else { wild };
+        s.now += rng.below(300_000_000);
+        match rng.below(16) {
+            0..=2 => {
+                let mut bytes = good.clone();
+                if rng.chance(50) {
+                    let at = rng.below(bytes.len() as u64) as usize;
+                    bytes[at] = rng.next() as u8;
+                }
+                if let Ok(h) = s.stage(caller, &bytes) {
+                    assert!(caller.rights.may_probe());
+                    handles.push(h);
+                }
+            }
+            3..=6 => {
+                let units = if rng.chance(50) { u64::MAX } else { rng.below(9) };
+                let _ = s.probes.verify(caller, handle, units, s.now);
+            }
+            7 | 8 => {
+                let _ = s.probes.compile(caller, handle, s.now, &mut s.code);
+            }
+            9..=11 => {
+                let filter = rng.pick(&[FILTER_ANY, 0, 1, 2, 77]);
+                if let Ok(a) = s.attach(caller, handle, filter) {
+                    attachments.push(a.id);
+                }
+            }
+            12 => {
+                let _ = s.probes.detach(caller, attachment, &mut s.admission);
+            }
+            13 => {
+                let _ = s.probes.replace(caller, attachment, handle, &mut s.admission, &[]);
+            }
+            14 => {
+                let _ = s.probes.unload(caller, handle);
+            }
+            _ if rng.chance(20) => {
+                s.probes.vm_stopped(caller.vm, &mut s.admission);
+            }
+            _ => {
+                let _ = (
+                    s.probes.info(caller, handle),
+                    s.probes.map(caller, handle, rng.below(4)).is_ok(),
+                );
+            }
+        }
+        let row = s.admission.row(PathId::Wfi);
+        assert!(row.own + row.probes <= row.budget, "a budget is broken");
+        let armed: usize = s.probes.arms.iter().map(|a| a.iter().count()).sum();
+        let counted: u32 = s.probes.programs.iter().flatten().map(|p| p.attachments).sum();
+        assert_eq!(armed, counted as usize);
+        assert_eq!(s.admission.is_unloaded(), armed == 0);
+    }
+}
