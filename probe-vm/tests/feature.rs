@@ -6,14 +6,26 @@ use std::process::Command;
 fn tree(package: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.current_dir(root).args(["tree", "--offline", "--package", package, "--edges", "normal,build"]);
-    let output = cargo.args(["--prefix", "none", "--format", "{p} [{f}]"]).output().unwrap();
-    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    cargo
+        .current_dir(root)
+        .args(["tree", "--offline", "--package", package, "--edges", "normal,build"]);
+    let output = cargo
+        .args(["--prefix", "none", "--format", "{p} [{f}]"])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "cargo tree: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
 fn features_of_probe_vm(package: &str) -> Option<String> {
-    let line = tree(package).lines().find(|line| line.starts_with("probe-vm "))?.to_string();
+    let line = tree(package)
+        .lines()
+        .find(|line| line.starts_with("probe-vm "))?
+        .to_string();
     Some(line[line.rfind('[')?..].to_string())
 }
 

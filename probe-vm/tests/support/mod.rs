@@ -135,6 +135,14 @@ pub fn interpret(case: &Case) -> Result<interp::Done, Fault> {
 
 /// Also what is left in memory.
 pub fn interpret_memory(case: &Case) -> (Result<interp::Done, Fault>, Vec<u8>) {
+    interpret_with(case, &mut SuiteHelpers)
+}
+
+/// With helpers of the caller.
+pub fn interpret_with(
+    case: &Case,
+    helpers: &mut impl for<'a> Helpers<Space<'a>>,
+) -> (Result<interp::Done, Fault>, Vec<u8>) {
     let mut buffer = vec![Insn::EMPTY; case.slots.len()];
     let code = Code::new(&case.slots, &mut buffer).unwrap_or_else(|e| panic!("{}: {e:?}", case.name));
     let (mut stack, mut mem) = (vec![0u8; STACK_BYTES], case.mem.clone());
@@ -146,7 +154,7 @@ pub fn interpret_memory(case: &Case) -> (Result<interp::Done, Fault>, Vec<u8>) {
         stack_top,
         fuel: FUEL,
     };
-    let done = interp::run(code, start, &mut space, &mut SuiteHelpers, &mut ());
+    let done = interp::run(code, start, &mut space, helpers, &mut ());
     drop(space);
     (done, mem)
 }

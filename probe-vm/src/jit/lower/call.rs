@@ -10,6 +10,7 @@ use crate::jit::emit::Branch;
 use crate::jit::links::{CpuLink, Scale};
 use crate::jit::plan::{INLINE, helper};
 use verifier::cost::A64Class;
+use verifier::env::MapKind;
 
 /// `bpf_loop`'s own limit, 2^23 (Linux `BPF_MAX_LOOPS`), as an `ADD`/`SUB` immediate.
 const LOOPS_MAX: (u32, bool) = ((8 << 20) >> 12, true);
@@ -107,7 +108,7 @@ impl Lower<'_, '_> {
             }
         }
         self.emit.constant(Width::X, T1, link.values);
-        if link.cpu_stride != 0 && self.links.cpu != CpuLink::Single {
+        if map.kind == MapKind::PERCPU_ARRAY && self.links.cpu != CpuLink::Single {
             self.cpu_number(T0);
             // r1 is dead after the call, so x0 is free.
             self.add_scaled(T1, T0, link.cpu_stride, X0);
