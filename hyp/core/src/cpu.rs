@@ -38,7 +38,12 @@ pub struct PathStat {
 impl PathStat {
     /// Nothing counted.
     pub const fn new() -> Self {
-        Self { count: 0, sum: 0, min: u32::MAX, max: 0 }
+        Self {
+            count: 0,
+            sum: 0,
+            min: u32::MAX,
+            max: 0,
+        }
     }
 }
 
@@ -199,7 +204,9 @@ impl Cpu {
     /// Counts an exit of `path` that took `spent`. *Hot*: eleven instructions when no extreme is new.
     #[inline(always)]
     pub fn note(&mut self, path: PathId, spent: u32) {
-        let Some(stat) = self.paths.get_mut(path as usize) else { return };
+        let Some(stat) = self.paths.get_mut(path as usize) else {
+            return;
+        };
         stat.count += 1;
         stat.sum += u64::from(spent);
         // One comparison: below the least wraps around to something large.
@@ -211,7 +218,9 @@ impl Cpu {
     /// Adds a VM's vCPU to the run queue: it starts at the VM's entry.
     pub fn start(&mut self, slot: usize) {
         let Some(vcpu) = self.vcpus.get_mut(slot) else { return };
-        let Some(vm) = self.vms.get_mut(usize::from(vcpu.vm)) else { return };
+        let Some(vm) = self.vms.get_mut(usize::from(vcpu.vm)) else {
+            return;
+        };
         vcpu.start(vm.entry, vm.x0);
         vm.alive = true;
         self.alive += 1;
@@ -222,7 +231,9 @@ impl Cpu {
     /// A vCPU that is not loaded got an interrupt: wakes it if it waits for one.
     pub fn wake_for_interrupt(&mut self, slot: usize) {
         let Some(vcpu) = self.vcpus.get_mut(slot) else { return };
-        let Some(vm) = self.vms.get(usize::from(vcpu.vm)) else { return };
+        let Some(vm) = self.vms.get(usize::from(vcpu.vm)) else {
+            return;
+        };
         if vcpu.run == Run::Wfi && vm.vgic.wants_cpu_saved(usize::from(vcpu.index), vcpu.el1.vmcr) {
             vcpu.run = Run::Ready;
             let _ = self.sched.wake(slot);
@@ -233,7 +244,11 @@ impl Cpu {
     #[inline]
     pub fn next_alarm(&self) -> u64 {
         let wake = self.wakeups.nearest();
-        if self.sched.needs_slice() { wake.min(self.slice_end) } else { wake }
+        if self.sched.needs_slice() {
+            wake.min(self.slice_end)
+        } else {
+            wake
+        }
     }
 }
 
@@ -261,12 +276,24 @@ mod tests {
             cpu.note(PathId::Wfi, spent);
         }
         let stat = cpu.paths[PathId::Wfi as usize];
-        assert_eq!(stat, PathStat { count: 6, sum: 380, min: 40, max: 90 });
+        assert_eq!(
+            stat,
+            PathStat {
+                count: 6,
+                sum: 380,
+                min: 40,
+                max: 90
+            }
+        );
     }
 
     #[test]
     fn buffers_lie_wholly_in_ram() {
-        let vm = Vm { ram: 0x4000_0000..0x4020_0000, pa_base: 0x8000_0000, ..Vm::new() };
+        let vm = Vm {
+            ram: 0x4000_0000..0x4020_0000,
+            pa_base: 0x8000_0000,
+            ..Vm::new()
+        };
         assert_eq!(vm.buffer(0x4000_1000, 0x1000), Ok(0x8000_1000));
         assert_eq!(vm.buffer(0x401f_ffff, 1), Ok(0x801f_ffff));
         assert_eq!(vm.buffer(0x401f_ffff, 2), Err(0x4020_0000));

@@ -116,7 +116,11 @@ impl Access {
 }
 
 const fn mask(size: u8) -> u64 {
-    if size >= 8 { u64::MAX } else { (1 << (8 * size as u32)) - 1 }
+    if size >= 8 {
+        u64::MAX
+    } else {
+        (1 << (8 * size as u32)) - 1
+    }
 }
 
 /// Op0, Op2, Op1, CRn, CRm where the syndrome has them.
@@ -177,7 +181,16 @@ mod tests {
         assert_eq!(esr.instruction_bytes(), 4);
         assert!(esr.is_translation() && !esr.in_walk());
         let access = esr.access().unwrap();
-        assert_eq!(access, Access { register: 3, size: 1, write: false, sign_extend: true, wide: false });
+        assert_eq!(
+            access,
+            Access {
+                register: 3,
+                size: 1,
+                write: false,
+                sign_extend: true,
+                wide: false
+            }
+        );
         assert_eq!(access.loaded(0x1_80), 0xffff_ff80);
         assert_eq!(access.loaded(0x7f), 0x7f);
         assert_eq!(Access { wide: true, ..access }.loaded(0x80), 0xffff_ffff_ffff_ff80);
@@ -190,7 +203,14 @@ mod tests {
         // msr icc_sgi1r_el1, x7: Op0 3, Op2 5, Op1 0, CRn 12, Rt 7, CRm 11, write.
         let iss = 3 << 20 | 5 << 17 | 12 << 10 | 7 << 5 | 11 << 1;
         let access = Esr(0x18 << 26 | 1 << 25 | iss).sysreg();
-        assert_eq!(access, SysregAccess { key: sysreg::SGI1R, register: 7, write: true });
+        assert_eq!(
+            access,
+            SysregAccess {
+                key: sysreg::SGI1R,
+                register: 7,
+                write: true
+            }
+        );
         let pfr0 = sysreg_key(3, 0, 0, 4, 0);
         assert_eq!(pfr0 & sysreg::ID_MASK, sysreg::ID_SPACE);
         assert_eq!(sysreg::id_index(pfr0), 32);

@@ -17,7 +17,9 @@ pub struct Frame {
 impl Frame {
     /// All zero.
     pub const fn new() -> Self {
-        Self { words: [0; FRAME_WORDS] }
+        Self {
+            words: [0; FRAME_WORDS],
+        }
     }
 
     /// Word index of register `n` (0–30).
@@ -164,7 +166,10 @@ impl El1 {
         const ENABLE: u64 = 1;
         const MASKED: u64 = 2;
         let armed = |ctl: u64, cval: u64| (ctl & (ENABLE | MASKED) == ENABLE).then_some(cval);
-        match (armed(self.cntv_ctl, self.cntv_cval), armed(self.cntp_ctl, self.cntp_cval)) {
+        match (
+            armed(self.cntv_ctl, self.cntv_cval),
+            armed(self.cntp_ctl, self.cntp_cval),
+        ) {
             (Some(v), Some(p)) => Some(v.min(p)),
             (one, other) => one.or(other),
         }
@@ -183,7 +188,11 @@ pub struct Fp {
 impl Fp {
     /// All zero.
     pub const fn new() -> Self {
-        Self { v: [[0; 2]; 32], fpcr: 0, fpsr: 0 }
+        Self {
+            v: [[0; 2]; 32],
+            fpcr: 0,
+            fpsr: 0,
+        }
     }
 }
 

@@ -53,7 +53,9 @@ fn psci_call<M: Machine>(vcpu: &mut Vcpu, vm: &Vm, m: &mut M) -> Option<PathId> 
         return None;
     }
     let x = [vcpu.frame.x::<1>(), vcpu.frame.x::<2>(), vcpu.frame.x::<3>()];
-    let Action::Return(value) = psci::call(function, x, &[Power::On], &vm.ram) else { return None };
+    let Action::Return(value) = psci::call(function, x, &[Power::On], &vm.ram) else {
+        return None;
+    };
     m.vm_exit(PathId::Psci);
     m.hypercall(PathId::Psci, &vcpu.frame);
     m.psci(PathId::Psci, &vcpu.frame);
@@ -152,7 +154,12 @@ fn sgi<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, esr: Esr) -> Option<
     let value = vcpu.frame.get(access.register);
     m.vm_exit(PathId::SysregSgi);
     let _ = vm.vgic.send_sgi(SgiKind::Group1, value, 0, m);
-    m.virq_inject(PathId::SysregSgi, vcpu.vm.into(), (value >> 24) as u32 & 0xf, Cause::Sgi as u32);
+    m.virq_inject(
+        PathId::SysregSgi,
+        vcpu.vm.into(),
+        (value >> 24) as u32 & 0xf,
+        Cause::Sgi as u32,
+    );
     m.sysreg_trap(PathId::SysregSgi, access.key, value, true);
     m.set_pc(m.pc() + 4);
     Some(PathId::SysregSgi)

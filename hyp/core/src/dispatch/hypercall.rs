@@ -33,7 +33,9 @@ const LOG_CHUNK: usize = 256;
 /// HVC.
 pub fn call<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut S) -> PathId {
     let slot = cpu.loaded as usize;
-    let Some((vcpu, _)) = cpu.running() else { return PathId::HypercallInfo };
+    let Some((vcpu, _)) = cpu.running() else {
+        return PathId::HypercallInfo;
+    };
     let frame = &vcpu.frame;
     let function = frame.get(0);
     let x = [1, 2, 3, 4, 5, 6].map(|n| frame.get(n));
@@ -41,7 +43,11 @@ pub fn call<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut
         return smc(cpu, m);
     }
     let number = function ^ u64::from(hyp_abi::call::FID_BASE);
-    let call = if number <= 0xffff { Call::from_number(number as u16) } else { None };
+    let call = if number <= 0xffff {
+        Call::from_number(number as u16)
+    } else {
+        None
+    };
     let Some(call) = call else {
         m.vm_exit(PathId::HypercallInfo);
         m.hypercall(PathId::HypercallInfo, &vcpu.frame);
@@ -107,10 +113,16 @@ pub fn call<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut
 
 /// SMC: PSCI and SMCCC only.
 pub fn smc<M: Machine>(cpu: &mut Cpu, m: &mut M) -> PathId {
-    let Some((vcpu, vm)) = cpu.running() else { return PathId::Psci };
+    let Some((vcpu, vm)) = cpu.running() else {
+        return PathId::Psci;
+    };
     let x = [1, 2, 3].map(|n| vcpu.frame.get(n));
     let action = psci::call(vcpu.frame.get(0) as u32, x, &[Power::On], &vm.ram);
-    let path = if matches!(action, psci::Action::Return(_) | psci::Action::ReturnUid(_)) { PathId::Psci } else { PathId::PsciPower };
+    let path = if matches!(action, psci::Action::Return(_) | psci::Action::ReturnUid(_)) {
+        PathId::Psci
+    } else {
+        PathId::PsciPower
+    };
     m.vm_exit(path);
     m.psci(path, &vcpu.frame);
     power::carry_out(cpu, m, action)
@@ -155,7 +167,13 @@ fn info(cpu: &mut Cpu, slot: usize, call: Call, x1: u64) {
         Call::Version => &[0, ABI_VERSION.into(), 1],
         Call::VmInfo => &[0, vcpu.vm.into(), vm.rights.bits().into(), ends, vcpu.index.into(), 0],
         _ => match channel {
-            Some(i) => &[0, i.partner as u64, i.rights.bits().into(), i.partner_rights.bits().into(), i.intid.into()],
+            Some(i) => &[
+                0,
+                i.partner as u64,
+                i.rights.bits().into(),
+                i.partner_rights.bits().into(),
+                i.intid.into(),
+            ],
             None => &[Status::NotFound.x0()],
         },
     };
@@ -168,9 +186,22 @@ const fn refuse(status: Status, detail: u64) -> [u64; 3] {
     [status.x0(), detail, 0]
 }
 
-fn stats<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &S, slot: usize, call: Call, x: [u64; 6]) -> [u64; 3] {
-    let Some(vm) = cpu.vms.get(slot) else { return refuse(Status::NotFound, 0) };
-    let needed = if call == Call::LogRead { Rights::LOG } else { Rights::PROBE_SYSTEM };
+fn stats<M: Machine, S: Services<M>>(
+    cpu: &mut Cpu,
+    m: &mut M,
+    services: &S,
+    slot: usize,
+    call: Call,
+    x: [u64; 6],
+) -> [u64; 3] {
+    let Some(vm) = cpu.vms.get(slot) else {
+        return refuse(Status::NotFound, 0);
+    };
+    let needed = if call == Call::LogRead {
+        Rights::LOG
+    } else {
+        Rights::PROBE_SYSTEM
+    };
     if !vm.rights.contains(needed) {
         return refuse(Status::Denied, needed.bits().into());
     }
@@ -196,10 +227,17 @@ fn stats<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &S, slo
 }
 
 fn vms<M: Machine>(cpu: &Cpu, m: &mut M, slot: usize, x: [u64; 6]) -> [u64; 3] {
-    let Some(own) = cpu.vms.get(slot) else { return refuse(Status::NotFound, 0) };
+    let Some(own) = cpu.vms.get(slot) else {
+        return refuse(Status::NotFound, 0);
+    };
     let mut written = 0;
     let mut next = CURSOR_END;
-    let records = cpu.vms.iter().zip(&cpu.vcpus).enumerate().skip(x[0].min(hyp_abi::VMS_MAX as u64) as usize);
+    let records = cpu
+        .vms
+        .iter()
+        .zip(&cpu.vcpus)
+        .enumerate()
+        .skip(x[0].min(hyp_abi::VMS_MAX as u64) as usize);
     for (id, (vm, vcpu)) in records.filter(|(_, (vm, _))| vm.vttbr != 0) {
         let size = hyp_abi::record::VmRecord::SIZE as u64;
         if (written + 1) * size > x[2] {
@@ -217,7 +255,13 @@ fn vms<M: Machine>(cpu: &Cpu, m: &mut M, slot: usize, x: [u64; 6]) -> [u64; 3] {
             Run::Off => 2,
             Run::Stopped => 2 + u32::from(vm.faulted),
         };
-        let record = hyp_abi::record::VmRecord { vm: id as u32, state, exits: vcpu.exits, run_ns: vcpu.run_ticks, name: [0; 16] };
+        let record = hyp_abi::record::VmRecord {
+            vm: id as u32,
+            state,
+            exits: vcpu.exits,
+            run_ns: vcpu.run_ticks,
+            name: [0; 16],
+        };
         let mut bytes = [0; hyp_abi::record::VmRecord::SIZE];
         if record.write(&mut bytes).is_some() {
             m.write_guest(pa, &bytes);
@@ -228,14 +272,20 @@ fn vms<M: Machine>(cpu: &Cpu, m: &mut M, slot: usize, x: [u64; 6]) -> [u64; 3] {
 }
 
 fn paths<M: Machine, S: Services<M>>(cpu: &Cpu, m: &mut M, services: &S, slot: usize, x: [u64; 6]) -> [u64; 3] {
-    let Some(vm) = cpu.vms.get(slot) else { return refuse(Status::NotFound, 0) };
+    let Some(vm) = cpu.vms.get(slot) else {
+        return refuse(Status::NotFound, 0);
+    };
     let size = PathRecord::SIZE as u64;
     let room = (x[2] / size).min(PathId::COUNT as u64);
     let mut written = 0;
     let mut next = x[0];
     for _ in 0..room {
-        let Some(path) = u32::try_from(next).ok().and_then(PathId::from_number) else { break };
-        let Some(stat) = cpu.paths.get(path as usize) else { break };
+        let Some(path) = u32::try_from(next).ok().and_then(PathId::from_number) else {
+            break;
+        };
+        let Some(stat) = cpu.paths.get(path as usize) else {
+            break;
+        };
         let pa = match vm.buffer(x[1].wrapping_add(written * size), size) {
             Ok(pa) => pa,
             Err(bad) => return refuse(Status::BadAddress, bad),

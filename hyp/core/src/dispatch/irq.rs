@@ -3,8 +3,8 @@
 use hyp_abi::PathId;
 use probe_vm::points::{Cause, NOBODY, TimerKind};
 
-use super::fast::{MAINTENANCE, PHYSICAL_TIMER, SPECIAL, VIRTUAL_TIMER, timer, uart_line};
 use super::Machine;
+use super::fast::{MAINTENANCE, PHYSICAL_TIMER, SPECIAL, VIRTUAL_TIMER, timer, uart_line};
 use crate::cpu::{Cpu, NO_OWNER};
 use crate::sched::SLOTS;
 use crate::vcpu::Run;
@@ -101,7 +101,9 @@ fn console<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     for _ in 0..TAKE_MAX {
         let Some((to, byte)) = m.console_take() else { break };
         cpu.focus = to;
-        let Some(vm) = cpu.vms.get_mut(usize::from(to)) else { continue };
+        let Some(vm) = cpu.vms.get_mut(usize::from(to)) else {
+            continue;
+        };
         if !vm.alive {
             continue;
         }

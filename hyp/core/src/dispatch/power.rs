@@ -44,7 +44,9 @@ pub fn carry_out<M: Machine>(cpu: &mut Cpu, m: &mut M, action: Action) -> PathId
 }
 
 fn system_off<M: Machine>(cpu: &mut Cpu, m: &mut M) {
-    let whole = cpu.running().is_some_and(|(_, vm)| vm.rights.contains(Rights::SYSTEM_OFF));
+    let whole = cpu
+        .running()
+        .is_some_and(|(_, vm)| vm.rights.contains(Rights::SYSTEM_OFF));
     stop(cpu, m, StopCause::PowerOff, 0);
     if whole {
         cpu.alive = 0;
@@ -74,7 +76,8 @@ pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
     }
     vcpu.run = Run::Stopped;
     vm.alive = false;
-    vm.faulted = !matches!(cause, StopCause::PowerOff) && code != 0 || matches!(cause, StopCause::MemoryFault | StopCause::UnknownException);
+    vm.faulted = !matches!(cause, StopCause::PowerOff) && code != 0
+        || matches!(cause, StopCause::MemoryFault | StopCause::UnknownException);
     let mut bytes = [0; VmStopped::SIZE];
     if record.write(&mut bytes).is_some() {
         m.report(StreamKind::VmStopped, &bytes);

@@ -82,7 +82,11 @@ fn system_register<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
         sysreg::ASGI1R => Some(SgiKind::Other),
         _ => None,
     };
-    let path = if kind.is_some() { PathId::SysregSgi } else { PathId::Sysreg };
+    let path = if kind.is_some() {
+        PathId::SysregSgi
+    } else {
+        PathId::Sysreg
+    };
     m.vm_exit(path);
     let Some((vcpu, vm)) = cpu.running() else { return path };
     let mut value = vcpu.frame.get(access.register);
@@ -154,7 +158,11 @@ pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Next {
         && slot as u32 != cpu.loaded
     {
         let vm = |slot: u32| cpu.vcpus.get(slot as usize).map_or(u32::MAX, |v| v.vm.into());
-        let reason = if before.is_some() { Switch::Preempt } else { Switch::Block };
+        let reason = if before.is_some() {
+            Switch::Preempt
+        } else {
+            Switch::Block
+        };
         m.sched_switch(vm(cpu.loaded), vm(slot as u32), reason as u32, 0);
         leave(cpu, m);
         return Next::Switch(slot);
@@ -165,7 +173,11 @@ pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Next {
 
 /// The loaded vCPU leaves the CPU; `hyp-el2` saves its registers right after.
 fn leave<M: Machine>(cpu: &mut Cpu, m: &M) {
-    cpu.slice_end = if cpu.slice == u64::MAX { u64::MAX } else { m.now().saturating_add(cpu.slice) };
+    cpu.slice_end = if cpu.slice == u64::MAX {
+        u64::MAX
+    } else {
+        m.now().saturating_add(cpu.slice)
+    };
 }
 
 /// After a switch: the vCPU that left may have armed a timer that must wake it.
@@ -173,7 +185,11 @@ pub fn switched<M: Machine>(cpu: &mut Cpu, m: &mut M, from: u32, to: usize) {
     if from != NO_SLOT
         && let Some(vcpu) = cpu.vcpus.get(from as usize)
     {
-        let due = if vcpu.run == Run::Wfi { vcpu.el1.timer_due() } else { None };
+        let due = if vcpu.run == Run::Wfi {
+            vcpu.el1.timer_due()
+        } else {
+            None
+        };
         cpu.wakeups.set(from as usize, due);
     }
     cpu.wakeups.set(to, None);

@@ -18,6 +18,8 @@ mod ranges;
 mod stage;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_random;
 mod unload;
 
 pub use attach::{Armed, Attached, PointArms};

@@ -19,7 +19,6 @@ use verifier::CoreModel;
 
 use super::*;
 use crate::admit::Admission;
-use crate::testrng::{Rng, steps};
 
 const MAP_WORDS: usize = 4096;
 const CODE_WORDS: usize = 65536;
@@ -29,7 +28,7 @@ std::thread_local! {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct FakeCode(u32);
+pub(super) struct FakeCode(u32);
 
 impl RunProbe for FakeCode {
     fn run(self, _: &[u8]) -> u64 {
@@ -38,7 +37,7 @@ impl RunProbe for FakeCode {
     }
 }
 
-struct FakeMemory {
+pub(super) struct FakeMemory {
     words: Vec<u32>,
     published: Vec<(u32, u32)>,
 }
@@ -56,11 +55,11 @@ impl CodeMemory for FakeMemory {
 }
 
 /// A system with probes and nothing else. What is leaked is the statics of a real one.
-struct Sys {
-    probes: Probes<'static, FakeCode>,
-    code: FakeMemory,
-    admission: Admission,
-    now: u64,
+pub(super) struct Sys {
+    pub(super) probes: Probes<'static, FakeCode>,
+    pub(super) code: FakeMemory,
+    pub(super) admission: Admission,
+    pub(super) now: u64,
 }
 
 fn workshop() -> Workshop<'static> {
@@ -80,7 +79,7 @@ fn workshop() -> Workshop<'static> {
 }
 
 impl Sys {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let map_words: Vec<AtomicU64> = (0..MAP_WORDS).map(|_| AtomicU64::new(!0)).collect();
         let platform: &'static Platform<'static> = Box::leak(Box::new(Platform {
             helpers: &[],
@@ -129,7 +128,7 @@ impl Sys {
         }
     }
 
-    fn stage(&mut self, caller: Caller, image: &[u8]) -> Result<u64, Refused> {
+    pub(super) fn stage(&mut self, caller: Caller, image: &[u8]) -> Result<u64, Refused> {
         let copy = |to: &mut [u8]| {
             to.copy_from_slice(image);
             Ok(())
@@ -158,25 +157,25 @@ impl Sys {
         panic!("compilation does not end");
     }
 
-    fn attach(&mut self, caller: Caller, handle: u64, filter: u64) -> Result<Attached, Refused> {
+    pub(super) fn attach(&mut self, caller: Caller, handle: u64, filter: u64) -> Result<Attached, Refused> {
         self.probes
             .attach(caller, handle, PointId::Mmio as u64, filter, &mut self.admission, &[])
     }
 }
 
-const SYSTEM: Caller = Caller {
+pub(super) const SYSTEM: Caller = Caller {
     vm: 0,
     rights: Rights::PROBE_SYSTEM,
 };
-const SELF: Caller = Caller {
+pub(super) const SELF: Caller = Caller {
     vm: 1,
     rights: Rights::PROBE_SELF,
 };
-const OTHER: Caller = Caller {
+pub(super) const OTHER: Caller = Caller {
     vm: 2,
     rights: Rights::PROBE_SELF,
 };
-const NOBODY: Caller = Caller {
+pub(super) const NOBODY: Caller = Caller {
     vm: 3,
     rights: Rights::empty(),
 };
@@ -206,7 +205,7 @@ fn program(extra: usize) -> Vec<u8> {
     image(&insns, &[])
 }
 
-fn array(entries: u32, share: u32, data: &'static [u8]) -> MapSpec<'static> {
+pub(super) fn array(entries: u32, share: u32, data: &'static [u8]) -> MapSpec<'static> {
     let def = MapDef {
         kind: MapKind::Array,
         key_bytes: 4,
@@ -222,7 +221,7 @@ fn array(entries: u32, share: u32, data: &'static [u8]) -> MapSpec<'static> {
     }
 }
 
-fn with_map(map: MapSpec<'_>) -> Vec<u8> {
+pub(super) fn with_map(map: MapSpec<'_>) -> Vec<u8> {
     image(&[[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]], &[map])
 }
 
@@ -437,70 +436,4 @@ fn a_stopped_vm_takes_its_probes_along() {
     assert_eq!(s.probes.vm_stopped(2, &mut s.admission), 1 << PointId::Mmio as u32);
     assert!(s.admission.is_unloaded());
     assert_eq!(s.probes.pool(Pool::Programs).unwrap().0, 0);
-}
-
-#[test]
-fn random_bytes_and_random_calls_get_a_status() {
-    let mut rng = Rng::new("probe", 21);
-    let mut s = Sys::new();
-    let good = with_map(array(8, 0, &[1]));
-    let mut handles: Vec<u64> = vec![1];
-    let mut attachments: Vec<u64> = vec![1];
-    for _ in 0..steps(400) {
-        let caller = rng.pick(&[SYSTEM, SELF, OTHER, NOBODY]);
-        let wild = rng.next();
-        let handle = if rng.chance(90) { rng.pick(&handles) } else { wild };
-        let attachment = if rng.chance(90) { rng.pick(&attachments) } else { wild };
-        s.now += rng.below(300_000_000);
-        match rng.below(16) {
-            0..=2 => {
-                let mut bytes = good.clone();
-                if rng.chance(50) {
-                    let at = rng.below(bytes.len() as u64) as usize;
-                    bytes[at] = rng.next() as u8;
-                }
-                if let Ok(h) = s.stage(caller, &bytes) {
-                    assert!(caller.rights.may_probe());
-                    handles.push(h);
-                }
-            }
-            3..=6 => {
-                let units = if rng.chance(50) { u64::MAX } else { rng.below(9) };
-                let _ = s.probes.verify(caller, handle, units, s.now);
-            }
-            7 | 8 => {
-                let _ = s.probes.compile(caller, handle, s.now, &mut s.code);
-            }
-            9..=11 => {
-                let filter = rng.pick(&[FILTER_ANY, 0, 1, 2, 77]);
-                if let Ok(a) = s.attach(caller, handle, filter) {
-                    attachments.push(a.id);
-                }
-            }
-            12 => {
-                let _ = s.probes.detach(caller, attachment, &mut s.admission);
-            }
-            13 => {
-                let _ = s.probes.replace(caller, attachment, handle, &mut s.admission, &[]);
-            }
-            14 => {
-                let _ = s.probes.unload(caller, handle);
-            }
-            _ if rng.chance(20) => {
-                s.probes.vm_stopped(caller.vm, &mut s.admission);
-            }
-            _ => {
-                let _ = (
-                    s.probes.info(caller, handle),
-                    s.probes.map(caller, handle, rng.below(4)).is_ok(),
-                );
-            }
-        }
-        let row = s.admission.row(PathId::Wfi);
-        assert!(row.own + row.probes <= row.budget, "a budget is broken");
-        let armed: usize = s.probes.arms.iter().map(|a| a.iter().count()).sum();
-        let counted: u32 = s.probes.programs.iter().flatten().map(|p| p.attachments).sum();
-        assert_eq!(armed, counted as usize);
-        assert_eq!(s.admission.is_unloaded(), armed == 0);
-    }
 }

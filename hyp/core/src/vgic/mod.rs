@@ -17,7 +17,10 @@
 //!
 //! GICR_WAKER is a plain register: a sleeping redistributor still delivers, as in QEMU.
 
+mod change;
 mod dist;
+#[cfg(test)]
+mod hw;
 mod iface;
 mod levels;
 mod lr;
