@@ -20,6 +20,12 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 #[expect(missing_docs)]
 pub enum Verb {
+    Load(cmd::load::Args),
+    Attach(cmd::attach::Args),
+    Read(cmd::read::Args),
+    Detach(cmd::detach::Args),
+    Unload(cmd::detach::UnloadArgs),
+    Report(cmd::report::Args),
     Check(cmd::check::Args),
     Conform(cmd::conform::Args),
     Disasm(cmd::disasm::Args),
@@ -30,6 +36,12 @@ pub enum Verb {
 /// Runs the verb that was parsed.
 pub fn run(cli: Cli) -> miette::Result<Status> {
     match cli.verb {
+        Verb::Load(args) => cmd::load::run(args),
+        Verb::Attach(args) => cmd::attach::run(args),
+        Verb::Read(args) => cmd::read::run(args),
+        Verb::Detach(args) => cmd::detach::run(args),
+        Verb::Unload(args) => cmd::detach::unload(args),
+        Verb::Report(args) => cmd::report::run(args),
         Verb::Check(args) => cmd::check::run(args),
         Verb::Conform(args) => cmd::conform::run(args),
         Verb::Disasm(args) => cmd::disasm::run(args),

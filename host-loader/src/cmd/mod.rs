@@ -1,7 +1,13 @@
 //! One verb a file: `Args` (clap; its doc comment is the manual page) and `run(Args) -> miette::Result<Status>`.
 
+pub mod attach;
 pub mod check;
 pub mod conform;
+pub mod detach;
 pub mod disasm;
+pub mod link;
+pub mod load;
 pub mod pack;
+pub mod read;
+pub mod report;
 pub mod run;

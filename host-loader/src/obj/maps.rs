@@ -50,6 +50,10 @@ pub struct MapDef {
     pub origin: Origin,
     /// For a map of maps: which map (index into the object's) its values are like.
     pub inner: Option<usize>,
+    /// BTF type of a key, where it has one.
+    pub key_type: Option<u32>,
+    /// BTF type of a value.
+    pub value_type: Option<u32>,
     /// Section it lies in.
     pub(super) section: usize,
     /// Byte offset in the section.
@@ -134,6 +138,8 @@ fn from_data(index: usize, section: &Section<'_>) -> Result<MapDef, ObjError> {
         },
         origin: Origin::Data(initial),
         inner: None,
+        key_type: None,
+        value_type: None,
         section: index,
         offset: 0,
     })
@@ -167,6 +173,8 @@ fn from_legacy(file: &File<'_>, index: usize, section: &Section<'_>) -> Result<V
             flags: word(4),
             origin: Origin::Legacy,
             inner: None,
+            key_type: None,
+            value_type: None,
             section: index,
             offset: symbol.value,
         });
@@ -250,6 +258,8 @@ fn definition(btf: &Btf, name: &str, type_id: u32, section: usize, offset: usize
         flags: 0,
         origin: Origin::Btf,
         inner: None,
+        key_type: None,
+        value_type: None,
         section,
         offset,
     };
@@ -276,6 +286,11 @@ fn definition(btf: &Btf, name: &str, type_id: u32, section: usize, offset: usize
             encoded_number(btf, member.type_id).ok_or_else(|| bad(format!("`{}` is not a number", member.name)))?
         };
         *field = value;
+        match (member.name.as_str(), btf.plain(member.type_id)) {
+            ("key", Type::Pointer(pointee)) => def.key_type = Some(*pointee),
+            ("value", Type::Pointer(pointee)) => def.value_type = Some(*pointee),
+            _ => {}
+        }
     }
     Ok(def)
 }

@@ -57,6 +57,8 @@ pub struct Object {
     pub maps: Vec<MapDef>,
     /// Its programs, in file order.
     pub programs: Vec<Program>,
+    /// Its types.
+    pub btf: Option<btf::Btf>,
 }
 
 impl Program {
@@ -101,6 +103,7 @@ impl Object {
             license,
             maps,
             programs,
+            btf,
         })
     }
 

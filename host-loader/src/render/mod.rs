@@ -1,9 +1,13 @@
 //! What people read: values, refusals on their source line, accepted programs, tables.
 
 pub mod accepted;
+pub mod admission;
+pub mod histogram;
 pub mod reason;
 pub mod refusal;
 pub mod source;
+pub mod tables;
+pub mod typed;
 pub mod value;
 
 use crate::env::Environment;

@@ -63,8 +63,8 @@ record! {
         pub max_entries: u32,
         /// CPUs with a slot of their own (1 for shared kinds).
         pub slots: u32,
-        /// 0.
-        pub flags: u32,
+        /// Handle of the map, never 0: another program of the same owner may share it by naming this in its image.
+        pub handle: u32,
         /// Map name.
         pub name: [u8; NAME_LEN],
     }
