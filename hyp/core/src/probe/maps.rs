@@ -298,7 +298,7 @@ impl<C: RunProbe> Probes<'_, C> {
             value_size: g.def.value_bytes,
             max_entries: g.def.entries,
             slots: g.cpus,
-            flags: u32::from(id) + 1,
+            handle: u32::from(id) + 1,
             name,
         })
     }

@@ -378,7 +378,7 @@ fn maps_are_cleared_filled_shared_and_given_back() {
         (1..300).all(|k| value(&s, one, k) == 0),
         "memory is cleared before a program sees it"
     );
-    let share = s.probes.map_info(SELF, one, 0).unwrap().flags;
+    let share = s.probes.map_info(SELF, one, 0).unwrap().handle;
     refused(s.stage(OTHER, &with_map(array(300, share, &[]))), Status::NotFound, &[]);
     refused(
         s.stage(SELF, &with_map(array(299, share, &[]))),
