@@ -30,6 +30,12 @@ fn timer_line() {
     }
     expect!(gic::get_bit(reg::ISPENDR, timer::INTID), "high, but not pending");
     timer::disarm();
+    // A hypervisor that keeps the interrupt in a list register cannot see the line fall without trapping the timer's
+    // registers, so one interrupt may be on its way already, as on KVM. Its handler finds the timer idle; no other may follow.
+    if take() == Some(timer::INTID) {
+        expect!(!timer::is_due(), "the stopped timer says that it is due");
+        gic::end(timer::INTID);
+    }
     expect!(take().is_none(), "came after the line fell");
     expect!(!gic::get_bit(reg::ISPENDR, timer::INTID), "pending after the line fell");
     timer::arm_masked(timer::now());
