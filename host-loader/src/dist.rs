@@ -66,6 +66,11 @@ impl Dist {
         names
     }
 
+    /// The folder of compiled probes; those that must be refused are in `refused` below it.
+    pub fn probes(&self) -> PathBuf {
+        self.folder.join("probes")
+    }
+
     /// A compiled probe's object.
     pub fn probe(&self, name: &str) -> PathBuf {
         self.folder.join("probes").join(format!("{name}.bpf.o"))

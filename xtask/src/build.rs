@@ -65,8 +65,14 @@ pub fn target(shop: &Shop) -> Result<()> {
 
 /// The probes under probe-vm/probes, compiled by clang to eBPF objects.
 pub fn probes(shop: &Shop) -> Result<()> {
-    let folder = shop.root().join("probe-vm/probes");
-    let out = shop.dist().join("probes");
+    compile_probes(shop, Path::new("probes"))?;
+    compile_probes(shop, Path::new("probes/refused"))
+}
+
+/// The probes of one folder of `probe-vm`, into the folder of the same name beside the hypervisor.
+fn compile_probes(shop: &Shop, name: &Path) -> Result<()> {
+    let folder = shop.root().join("probe-vm").join(name);
+    let out = shop.dist().join(name);
     fs::create_dir_all(&out).map_err(Failure::file(&out))?;
     for source in files_ending(&folder, ".bpf.c")? {
         let name = source

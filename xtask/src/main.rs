@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod command;
+mod demo;
 mod failure;
 mod fuzz;
 mod mutants;
@@ -40,6 +41,8 @@ enum Verb {
     Pack(system::Args),
     /// Build, then boot a system in QEMU: `cargo xtask run systems/demo.toml`.
     Run(system::Args),
+    /// Build, boot the demo system, load every probe and show what they see: `cargo xtask demo --json d.json`.
+    Demo(demo::Args),
     /// Run every test: host first, then on the target in QEMU.
     Test(test::Args),
     /// Measure, with the goal beside each value: `cargo xtask bench exits --json b.json`.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Build(args) => build::run(&shop, &args),
         Verb::Pack(args) => system::run(&shop, "pack", &args),
         Verb::Run(args) => system::run(&shop, "run", &args),
+        Verb::Demo(args) => demo::run(&shop, &args),
         Verb::Test(args) => test::run(&shop, &args),
         Verb::Bench(args) => bench::run(&shop, &args),
         Verb::Wcet(args) => system::run(&shop, "wcet", &args),

@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod check;
 pub mod conform;
+pub mod demo;
 pub mod detach;
 pub mod disasm;
 pub mod link;
