@@ -82,23 +82,39 @@ impl<'a> Space<'a> {
     }
 }
 
+/// Away from the end, one 8-byte load serves every size.
+#[inline(always)]
 fn load_bytes(bytes: &[u8], at: usize, size: Size) -> Option<u64> {
-    Some(match size {
-        Size::B => *bytes.get(at)? as u64,
-        Size::H => u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as u64,
-        Size::W => u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as u64,
-        Size::X => u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?),
-    })
+    match bytes.get(at..).and_then(|b| b.first_chunk()) {
+        Some(chunk) => Some(u64::from_le_bytes(*chunk) & low_mask(size)),
+        None => load_last_bytes(bytes, at, size),
+    }
 }
 
-fn store_bytes(bytes: &mut [u8], at: usize, size: Size, value: u64) -> Option<()> {
-    let bytes = bytes.get_mut(at..)?;
-    match size {
-        Size::B => *bytes.first_mut()? = value as u8,
-        Size::H => *bytes.first_chunk_mut()? = (value as u16).to_le_bytes(),
-        Size::W => *bytes.first_chunk_mut()? = (value as u32).to_le_bytes(),
-        Size::X => *bytes.first_chunk_mut()? = value.to_le_bytes(),
+fn load_last_bytes(bytes: &[u8], at: usize, size: Size) -> Option<u64> {
+    let mut value = 0;
+    for (i, byte) in bytes.get(at..at + size as usize)?.iter().enumerate() {
+        value |= (*byte as u64) << (8 * i);
     }
+    Some(value)
+}
+
+#[inline(always)]
+fn store_bytes(bytes: &mut [u8], at: usize, size: Size, value: u64) -> Option<()> {
+    let mask = low_mask(size);
+    match bytes.get_mut(at..).and_then(|b| b.first_chunk_mut()) {
+        Some(chunk) => {
+            *chunk = (u64::from_le_bytes(*chunk) & !mask | value & mask).to_le_bytes();
+            Some(())
+        }
+        None => store_last_bytes(bytes, at, size, value),
+    }
+}
+
+fn store_last_bytes(bytes: &mut [u8], at: usize, size: Size, value: u64) -> Option<()> {
+    let low = value.to_le_bytes();
+    let place = bytes.get_mut(at..at + size as usize)?;
+    place.iter_mut().zip(low).for_each(|(byte, new)| *byte = new);
     Some(())
 }
 
@@ -112,12 +128,7 @@ fn word(words: &[AtomicU64], at: usize, size: Size) -> Option<(&AtomicU64, u32)>
 }
 
 fn low_mask(size: Size) -> u64 {
-    match size {
-        Size::B => 0xff,
-        Size::H => 0xffff,
-        Size::W => 0xffff_ffff,
-        Size::X => u64::MAX,
-    }
+    u64::MAX >> (64 - 8 * size as u32)
 }
 
 impl Memory for Space<'_> {

@@ -180,12 +180,17 @@ pub struct Done {
     pub executed: u64,
 }
 
+/// A slot no program has: the run is over, and [`Machine::end`] says how.
+const STOP: usize = usize::MAX;
+
 struct Machine<'a, M, H> {
     regs: [u64; 16],
     frames: [Frame; FRAMES_MAX],
     depth: usize,
     mem: &'a mut M,
     helpers: &'a mut H,
+    /// Why the run stopped; `None`: by the outermost exit.
+    end: Option<Fault>,
 }
 
 /// Runs `code` from its first slot.
@@ -208,6 +213,7 @@ pub fn run<M: Memory, H: Helpers<M>, T: Trace<M>>(
         depth: 0,
         mem,
         helpers,
+        end: None,
     };
     m.regs[1] = start.args[0];
     m.regs[2] = start.args[1];
@@ -216,7 +222,14 @@ pub fn run<M: Memory, H: Helpers<M>, T: Trace<M>>(
     let mut executed = 0;
     while executed < start.fuel {
         let Some(insn) = code.insns.get(pc) else {
-            return Err(Fault::FellOff { pc });
+            return match m.end {
+                Some(fault) => Err(fault),
+                None if pc == STOP => Ok(Done {
+                    r0: m.regs[0],
+                    executed,
+                }),
+                None => Err(Fault::FellOff { pc }),
+            };
         };
         if let (Some(regs), Some(callers)) = (m.regs.first_chunk(), m.frames.get(..m.depth)) {
             trace.step(
@@ -230,17 +243,16 @@ pub fn run<M: Memory, H: Helpers<M>, T: Trace<M>>(
             );
         }
         executed += 1;
-        pc = match m.execute(*insn, pc)? {
-            Some(next) => next,
-            None => {
-                return Ok(Done {
-                    r0: m.regs[0],
-                    executed,
-                });
-            }
-        };
+        pc = m.execute(insn, pc);
     }
-    Err(Fault::OutOfFuel)
+    match m.end {
+        Some(fault) => Err(fault),
+        None if pc == STOP => Ok(Done {
+            r0: m.regs[0],
+            executed,
+        }),
+        None => Err(Fault::OutOfFuel),
+    }
 }
 
 impl<M: Memory, H: Helpers<M>> Machine<'_, M, H> {
@@ -254,59 +266,73 @@ impl<M: Memory, H: Helpers<M>> Machine<'_, M, H> {
         self.regs[(n & 15) as usize] = value;
     }
 
-    /// Executes one instruction; the next slot, or `None` at the outermost exit.
-    #[inline(always)]
-    fn execute(&mut self, i: Insn, pc: usize) -> Result<Option<usize>, Fault> {
-        let a = self.reg(i.dst);
-        let b = if i.src == IMM { i.imm } else { self.reg(i.src) };
-        let addr = |base: u64| base.wrapping_add(i.off as i64 as u64);
-        let bad = |addr, size| Fault::Access {
+    #[cold]
+    #[inline(never)]
+    fn stop(&mut self, fault: Fault) -> usize {
+        self.end = Some(fault);
+        STOP
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn bad_access(&mut self, pc: usize, addr: u64, size: Size) -> usize {
+        self.stop(Fault::Access {
             pc,
             addr,
             size: size as u8,
-        };
+        })
+    }
+
+    /// Executes one instruction; the next slot, or [`STOP`].
+    #[inline(always)]
+    fn execute(&mut self, i: &Insn, pc: usize) -> usize {
+        let a = self.reg(i.dst);
+        let b = if i.src == IMM { i.imm } else { self.reg(i.src) };
+        let off = i.off as i64 as u64;
         match i.op {
             Op::Alu64(op) => self.set(i.dst, alu::alu64(op, a, b)),
             Op::Alu32(op) => self.set(i.dst, alu::alu32(op, a as u32, b as u32) as u64),
-            Op::Jump64(test) => {
-                return Ok(Some(if alu::holds64(test, a, b) {
-                    i.off as usize
-                } else {
-                    pc + 1
-                }));
+            Op::Jump64(test) if alu::holds64(test, a, b) => return i.off as usize,
+            Op::Jump32(test) if alu::holds32(test, a as u32, b as u32) => return i.off as usize,
+            Op::Jump64(_) | Op::Jump32(_) => {}
+            Op::Jump => return i.off as usize,
+            Op::Load(size) => match self.mem.load(b.wrapping_add(off), size) {
+                Some(value) => self.set(i.dst, value),
+                None => return self.bad_access(pc, b.wrapping_add(off), size),
+            },
+            Op::LoadSigned(size) => match self.mem.load(b.wrapping_add(off), size) {
+                Some(value) => self.set(i.dst, alu::sign_extend(value, size)),
+                None => return self.bad_access(pc, b.wrapping_add(off), size),
+            },
+            Op::Store(size) => {
+                if self.mem.store(a.wrapping_add(off), size, b).is_none() {
+                    return self.bad_access(pc, a.wrapping_add(off), size);
+                }
             }
-            Op::Jump32(test) => {
-                let taken = alu::holds32(test, a as u32, b as u32);
-                return Ok(Some(if taken { i.off as usize } else { pc + 1 }));
+            Op::Atomic(size, op) => {
+                if self.atomic(op, a.wrapping_add(off), size, i.src).is_none() {
+                    return self.bad_access(pc, a.wrapping_add(off), size);
+                }
             }
-            Op::Jump => return Ok(Some(i.off as usize)),
-            Op::Load(size) => {
-                let value = self.mem.load(addr(b), size).ok_or(bad(addr(b), size))?;
-                self.set(i.dst, value);
-            }
-            Op::LoadSigned(size) => {
-                let value = self.mem.load(addr(b), size).ok_or(bad(addr(b), size))?;
-                self.set(i.dst, alu::sign_extend(value, size));
-            }
-            Op::Store(size) => self.mem.store(addr(a), size, b).ok_or(bad(addr(a), size))?,
-            Op::Atomic(size, op) => self.atomic(op, addr(a), size, i.src).ok_or(bad(addr(a), size))?,
             Op::Const => {
                 self.set(i.dst, i.imm);
-                return Ok(Some(pc + 2));
+                return pc + 2;
             }
             Op::MapValue => {
                 let id = i.off as u32;
-                let value = self.helpers.map_value(id, i.imm).ok_or(Fault::NoHelper { pc, id })?;
+                let Some(value) = self.helpers.map_value(id, i.imm) else {
+                    return self.stop(Fault::NoHelper { pc, id });
+                };
                 self.set(i.dst, value);
-                return Ok(Some(pc + 2));
+                return pc + 2;
             }
             Op::Call => return self.call(i.imm as u32, pc),
             Op::CallX => return self.call(a as u32, pc),
             Op::CallLocal => return self.enter(i.off as usize, pc, None),
-            Op::Exit => return Ok(self.leave()),
-            Op::Hole => return Err(Fault::FellOff { pc }),
+            Op::Exit => return self.leave(),
+            Op::Hole => return self.stop(Fault::FellOff { pc }),
         }
-        Ok(Some(pc + 1))
+        pc + 1
     }
 
     fn atomic(&mut self, op: Atomic, addr: u64, size: Size, src: u8) -> Option<()> {
@@ -332,20 +358,20 @@ impl<M: Memory, H: Helpers<M>> Machine<'_, M, H> {
     }
 
     #[inline(never)]
-    fn call(&mut self, id: u32, pc: usize) -> Result<Option<usize>, Fault> {
+    fn call(&mut self, id: u32, pc: usize) -> usize {
         let [_, r1, r2, r3, r4, r5, ..] = self.regs;
         if id == LOOP_HELPER {
             return self.start_loop(pc);
         }
-        self.regs[0] = self
-            .helpers
-            .call(id, [r1, r2, r3, r4, r5], self.mem)
-            .ok_or(Fault::NoHelper { pc, id })?;
-        Ok(Some(pc + 1))
+        match self.helpers.call(id, [r1, r2, r3, r4, r5], self.mem) {
+            Some(r0) => self.regs[0] = r0,
+            None => return self.stop(Fault::NoHelper { pc, id }),
+        }
+        pc + 1
     }
 
     /// `bpf_loop(count, callback, context, flags)`: the argument checks in Linux's order.
-    fn start_loop(&mut self, pc: usize) -> Result<Option<usize>, Fault> {
+    fn start_loop(&mut self, pc: usize) -> usize {
         let [_, count, callback, context, flags, ..] = self.regs;
         let count = count as u32 as u64;
         let result = match () {
@@ -353,7 +379,10 @@ impl<M: Memory, H: Helpers<M>> Machine<'_, M, H> {
             _ if count > LOOPS_MAX => E2BIG,
             _ if count == 0 => 0,
             _ => {
-                let callback = callback.checked_sub(FUNC_HANDLE).ok_or(Fault::NoFunction { pc })? as usize;
+                let Some(callback) = callback.checked_sub(FUNC_HANDLE) else {
+                    return self.stop(Fault::NoFunction { pc });
+                };
+                let callback = callback as usize;
                 let looping = Looping {
                     index: 0,
                     count,
@@ -366,15 +395,17 @@ impl<M: Memory, H: Helpers<M>> Machine<'_, M, H> {
             }
         };
         self.regs[0] = result;
-        Ok(Some(pc + 1))
+        pc + 1
     }
 
-    fn enter(&mut self, target: usize, pc: usize, looping: Option<Looping>) -> Result<Option<usize>, Fault> {
+    fn enter(&mut self, target: usize, pc: usize, looping: Option<Looping>) -> usize {
         let [.., r6, r7, r8, r9, fp, _, _, _, _, _] = self.regs;
         if self.depth + 1 >= FRAMES_MAX {
-            return Err(Fault::TooDeep { pc });
+            return self.stop(Fault::TooDeep { pc });
         }
-        let frame = self.frames.get_mut(self.depth).ok_or(Fault::TooDeep { pc })?;
+        let Some(frame) = self.frames.get_mut(self.depth) else {
+            return self.stop(Fault::TooDeep { pc });
+        };
         *frame = Frame {
             pc,
             saved: [r6, r7, r8, r9],
@@ -383,12 +414,17 @@ impl<M: Memory, H: Helpers<M>> Machine<'_, M, H> {
         };
         self.depth += 1;
         self.regs[10] = fp.wrapping_sub(FRAME_BYTES as u64);
-        Ok(Some(target))
+        target
     }
 
-    fn leave(&mut self) -> Option<usize> {
-        self.depth = self.depth.checked_sub(1)?;
-        let frame = self.frames.get_mut(self.depth)?;
+    fn leave(&mut self) -> usize {
+        let Some(depth) = self.depth.checked_sub(1) else {
+            return STOP;
+        };
+        let Some(frame) = self.frames.get_mut(depth) else {
+            return STOP;
+        };
+        self.depth = depth;
         if let Some(l) = frame.looping.as_mut() {
             l.index += 1;
             let again = self.regs[0] == 0 && l.index < l.count;
@@ -399,14 +435,14 @@ impl<M: Memory, H: Helpers<M>> Machine<'_, M, H> {
                 [self.regs[6], self.regs[7], self.regs[8], self.regs[9]] = frame.saved;
                 self.regs[1] = index;
                 self.regs[2] = context;
-                return Some(callback);
+                return callback;
             }
             self.regs[0] = index;
         }
         let frame = *frame;
         [self.regs[6], self.regs[7], self.regs[8], self.regs[9]] = frame.saved;
         self.regs[10] = frame.fp;
-        Some(frame.pc + 1)
+        frame.pc + 1
     }
 }
 

@@ -1,7 +1,9 @@
 //! Rows of the public conformance data, and how they are run on the interpreter.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod engines;
 pub mod random;
+pub mod ubpf;
 
 use probe_vm::interp::{self, Backing, Code, Fault, Helpers, Insn, STACK_BYTES, Space, Start};
 use serde_json::Value;

@@ -31,12 +31,8 @@ pub const fn logical(value: u64, width: Width) -> Option<u32> {
     let start = if element & 1 == 0 {
         element.trailing_zeros()
     } else {
-        let zeros_above = (element | !mask).leading_ones() + size - 64;
-        if zeros_above == size {
-            0
-        } else {
-            (size - zeros_above) % size
-        }
+        let ones_above = (element | !mask).leading_ones() + size - 64;
+        (size - ones_above) & (size - 1)
     };
     let rotated = if start == 0 {
         element
@@ -46,7 +42,7 @@ pub const fn logical(value: u64, width: Width) -> Option<u32> {
     if rotated & (rotated.wrapping_add(1)) != 0 {
         return None;
     }
-    let immr = (size - start) % size;
+    let immr = (size - start) & (size - 1);
     let imms = (!(size * 2 - 1) & 0x3f) | (ones - 1);
     let n = if size == 64 { 1 } else { 0 };
     Some(n << 12 | immr << 6 | (imms & 0x3f))

@@ -48,9 +48,9 @@ impl Access {
 /// `None`: the offset fits neither.
 pub const fn offset(access: Access, size: Size, rt: Reg, rn: Reg, offset: i32) -> Option<u32> {
     let base = size.field() | access.opc() | rn.at(5) | rt.at(0);
-    let bytes = size.bytes() as i32;
-    if offset >= 0 && offset % bytes == 0 && offset / bytes < 4096 {
-        Some(base | 0x3900_0000 | ((offset / bytes) as u32) << 10)
+    let scaled = offset >> size as u32;
+    if offset >= 0 && scaled << size as u32 == offset && scaled < 4096 {
+        Some(base | 0x3900_0000 | (scaled as u32) << 10)
     } else if offset >= -256 && offset < 256 {
         Some(base | 0x3800_0000 | (offset as u32 & 0x1ff) << 12)
     } else {
