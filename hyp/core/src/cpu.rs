@@ -142,6 +142,10 @@ pub struct Cpu {
     pub entry: u32,
     /// What it goes on with.
     pub deferred: Deferred,
+    /// Nobody runs: the CPU waits for an interrupt.
+    pub idle: bool,
+    /// VMs, as bits, that stopped in this exit: what they leave behind is cleared before the next guest runs.
+    pub hazard: u32,
     /// Counts, by [`PathId`].
     pub paths: [PathStat; PathId::COUNT],
     /// Run queue over the slots.
@@ -177,6 +181,8 @@ impl Cpu {
             loaded: NO_SLOT,
             entry: 0,
             deferred: Deferred::Sync,
+            idle: false,
+            hazard: 0,
             paths: [const { PathStat::new() }; PathId::COUNT],
             sched: Sched::new(),
             wakeups: Wakeups::new(),

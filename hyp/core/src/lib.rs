@@ -13,6 +13,11 @@
 #[cfg(test)]
 extern crate std;
 
+/// The probes' types, for `hyp-el2`, which uses this crate alone.
+pub use probe_vm;
+/// Likewise the verifier's.
+pub use verifier;
+
 pub mod addr;
 pub mod admit;
 pub mod config;

@@ -87,6 +87,12 @@ impl Sched {
         self.ready[self.level(slot)] & bit(slot) != 0
     }
 
+    /// Priority of `slot`.
+    #[inline]
+    pub fn priority(&self, slot: usize) -> u8 {
+        self.level(slot) as u8
+    }
+
     #[inline]
     fn level(&self, slot: usize) -> usize {
         usize::from(self.priority[slot % SLOTS]) % PRIORITIES

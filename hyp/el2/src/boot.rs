@@ -11,7 +11,7 @@ use crate::machine::{ICH_HCR, list_registers};
 use crate::percpu::PerCpu;
 use crate::reg::{isb, sysreg};
 use crate::state::State;
-use crate::{board, gic, mmu, pmu, power, setup, vectors, world};
+use crate::{board, gic, mmu, pmu, power, probes, setup, vectors, world};
 
 global_asm!(
     include_str!("head.S"),
@@ -80,6 +80,7 @@ extern "C" fn boot(state: *mut State) -> ! {
     pmu::init();
     trap_registers();
     state.board.uart.init();
+    probes::store::init();
     let vms = match setup::build(&mut state.cpu) {
         Ok(vms) => vms,
         Err(bad) => refuse(state, bad),

@@ -12,7 +12,7 @@ use crate::uart::Uart;
 use crate::{gic, memory, time, world};
 
 sysreg! {
-    ESR = "esr_el2", r;
+    pub ESR = "esr_el2", r;
     FAR = "far_el2", r;
     HPFAR = "hpfar_el2", r;
     pub ELR = "elr_el2", rw;
@@ -53,20 +53,25 @@ pub struct Board {
     pub uart: Uart,
     demux: Demux,
     received: Deque<(u8, u8), RECEIVED>,
-    /// Probes: what fires, and the context of the firing.
-    pub probes: crate::points::Probes,
+    /// Context of a firing.
+    pub context: crate::points::Context,
 }
 
 impl Board {
     /// Before boot.
     pub const fn new() -> Self {
-        Self { uart: Uart::new(), demux: Demux::new(), received: Deque::new(), probes: crate::points::Probes::new() }
+        Self { uart: Uart::new(), demux: Demux::new(), received: Deque::new(), context: crate::points::Context::new() }
     }
 }
 
 /// Number of list registers the CPU has.
 pub fn list_registers() -> u32 {
     (ICH_VTR::read() as u32 & 0x1f) + 1
+}
+
+/// FEAT_LSE: ID_AA64ISAR0_EL1.Atomic.
+pub fn has_lse() -> bool {
+    ISAR0::read() >> 20 & 0xf != 0
 }
 
 impl LrFile for Board {

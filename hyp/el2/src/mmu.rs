@@ -159,21 +159,61 @@ fn image_entry(pa: u64) -> Option<&'static AtomicU64> {
     IMAGE.get(block as usize)?.0.get((pa / PAGE) as usize % ENTRIES)
 }
 
-/// Makes the code page at `pa` read-only and executable, or takes the mapping away.
+/// Makes the code page at `pa` read-only and executable. [`code_published`] completes it.
 ///
 /// Only pages of the code section can be named: others are left as they are.
-pub fn publish_page(pa: u64, executable: bool) {
+pub fn publish_page(pa: u64) {
     if image::section_of(pa) != image::Section::Code {
         return;
     }
     if let Some(entry) = image_entry(pa) {
-        let descriptor = if executable { (pa & ADDRESS) | RX | VALID | TABLE } else { 0 };
-        entry.store(descriptor, Ordering::Release);
-        dsb_ish();
-        crate::reg::tlbi_alle2();
-        dsb_ish();
-        isb();
+        entry.store((pa & ADDRESS) | RX | VALID | TABLE, Ordering::Release);
     }
+}
+
+/// Makes what [`publish_page`] did, and the code itself, visible to instruction fetch.
+pub fn code_published() {
+    dsb_ish();
+    tlbi_alle2();
+    ic_ialluis();
+    dsb_ish();
+    isb();
+}
+
+/// Where code memory is written: one level-3 table of its own behind the window's 2 MiB.
+const CODE_ALIAS: u64 = WINDOW + BLOCK;
+static CODE3: Table = Table::new();
+
+/// The writable alias of `words` words of code memory from word `at`, until [`end_code_alias`].
+///
+/// The caller is the only user of code memory and gives the range's words up before it asks again.
+pub fn code_alias(at: usize, words: usize) -> Option<&'static mut [u32]> {
+    let start = image::code_start();
+    let bytes = at.checked_add(words)? as u64 * 4;
+    if bytes > image::code_end() - start || bytes > BLOCK {
+        return None;
+    }
+    for page in 0..ENTRIES as u64 {
+        let pa = start + page * PAGE;
+        CODE3.set(page, if pa < image::code_end() { pa | RW | VALID | TABLE } else { 0 });
+    }
+    WINDOW2.set(1, CODE3.pointer());
+    dsb_ish();
+    isb();
+    let first = (CODE_ALIAS + at as u64 * 4) as *mut u32;
+    // SAFETY: 1. The alias of all of code memory has just been mapped read-write and the range lies in it. 2. `CodeMemory`
+    // is asked through one `&mut`, and its answer ends before the next.
+    Some(unsafe { core::slice::from_raw_parts_mut(first, words) })
+}
+
+/// Cleans what was written to the point of unification and takes the alias away.
+pub fn end_code_alias(at: usize, words: usize) {
+    clean_to_unification(CODE_ALIAS + at as u64 * 4, words as u64 * 4);
+    WINDOW2.set(1, 0);
+    dsb_ish();
+    tlbi_alle2();
+    dsb_ish();
+    isb();
 }
 
 /// Words of the window: what one call of [`with_window`] can reach.

@@ -10,7 +10,7 @@ use crate::state::State;
 /// CPUs this image can run. One today; everything in [`State`] is the CPU's own, so more need no other shape.
 pub const CPUS: usize = 1;
 /// Bytes of an EL2 stack: the verifier's step is the deepest user.
-pub const STACK_BYTES: usize = 64 * 1024;
+pub const STACK_BYTES: usize = 128 * 1024;
 const GUARD_BYTES: usize = 4096;
 
 /// Block of one CPU; the linker script gives it whole pages of its own.

@@ -1,17 +1,211 @@
-//! Probe points of EL2.
+//! Probe points: each call site is one `nop` until a probe is attached.
+//!
+//! The site's `nop`, its out-of-line block and its point are recorded in `.probe_sites`; [`crate::sites`] turns the
+//! `nop` into a branch to the block and back. The block fills the CPU's context buffer and runs the point's probes.
 
+use core::arch::asm;
+
+use hyp_abi::PathId;
 use hyp_core::dispatch::Points;
+use hyp_core::exit::Access;
+use hyp_core::vcpu::Frame;
+use hyp_core::probe_vm::points::{CONTEXT_BYTES_MAX, Device, PointId};
 
-use crate::machine::Board;
+use crate::machine::{Board, ELR, ESR};
+use crate::probes::store;
+use crate::{pmu, time};
 
-/// What fires.
-pub struct Probes {}
+/// Words of the largest context.
+const WORDS: usize = CONTEXT_BYTES_MAX / 8;
+/// Words of the header: time, vm | vcpu << 32, cpu | path << 32.
+const HEADER: usize = 3;
+/// Counter ticks to nanoseconds: 62.5 MHz is 16 ns (checked at boot).
+pub const TICK_SHIFT: u8 = 4;
 
-impl Probes {
-    /// Nothing attached.
+/// The context a probe reads. VM and vCPU stay from one firing to the next.
+#[repr(C, align(16))]
+pub struct Context {
+    words: [u64; WORDS],
+}
+
+impl Context {
+    /// Nobody runs.
     pub const fn new() -> Self {
-        Self {}
+        Self { words: [0; WORDS] }
+    }
+
+    /// The vCPU that runs from now on.
+    #[inline]
+    pub fn set_running(&mut self, vm: u8, vcpu: u8) {
+        if let Some(who) = self.words.get_mut(1) {
+            *who = pair(vm.into(), vcpu.into());
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: 1. The array is that many initialised bytes, and u8 has no alignment.
+        unsafe { core::slice::from_raw_parts(self.words.as_ptr().cast::<u8>(), CONTEXT_BYTES_MAX) }
     }
 }
 
-impl Points for Board {}
+const fn pair(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+/// Fills in a firing and runs the point's probes.
+#[cold]
+#[inline(never)]
+fn fire<const N: usize>(context: &mut Context, point: PointId, path: u32, fields: [u64; N]) {
+    const { assert!(HEADER + N <= WORDS) };
+    context.words[0] = time::ticks() << TICK_SHIFT;
+    context.words[2] = pair(0, path);
+    for (to, from) in context.words.iter_mut().skip(HEADER).zip(fields) {
+        *to = from;
+    }
+    let vm = context.words[1] as u32;
+    if let Some(arms) = store::shared().probes.arms(point) {
+        arms.fire(vm, context.bytes());
+    }
+}
+
+/// One site: `nop`, or a branch to the block that fires.
+macro_rules! site {
+    ($point:expr, $fire:expr) => {
+        // SAFETY: 1. The instruction at the label is a NOP, or, patched, a branch to the label operand, which the compiler
+        // knows as a successor. 2. It changes no register, flag or memory.
+        unsafe {
+            asm!(
+                "2: nop",
+                ".pushsection .probe_sites, \"a\"",
+                ".balign 8",
+                ".quad 2b",
+                ".quad {block}",
+                ".quad {point}",
+                ".popsection",
+                block = label { $fire },
+                point = const $point as u64,
+                options(nomem, nostack, preserves_flags)
+            )
+        }
+    };
+}
+
+impl Board {
+    /// All is decided, the guest goes on; the exit began at counter value `entry`.
+    #[inline(always)]
+    pub fn fire_vm_entry(&mut self, path: PathId, entry: u32) {
+        site!(PointId::VmEntry, {
+            let spent = u64::from(pmu::read().wrapping_sub(entry));
+            fire(&mut self.context, PointId::VmEntry, path as u32, [spent, ELR::read()]);
+        });
+    }
+}
+
+impl Points for Board {
+    #[inline(always)]
+    fn vm_exit(&mut self, path: PathId) {
+        site!(PointId::VmExit, {
+            let esr = if (PathId::IrqVtimer as u32..=PathId::IrqOther as u32).contains(&(path as u32)) { 0 } else { ESR::read() };
+            fire(&mut self.context, PointId::VmExit, path as u32, [esr, ELR::read()]);
+        });
+    }
+
+    #[inline(always)]
+    fn hypercall(&mut self, path: PathId, frame: &Frame) {
+        site!(PointId::Hypercall, {
+            let fields = [frame.get(0), frame.get(1), frame.get(2), frame.get(3)];
+            fire(&mut self.context, PointId::Hypercall, path as u32, fields);
+        });
+    }
+
+    #[inline(always)]
+    fn psci(&mut self, path: PathId, frame: &Frame) {
+        site!(PointId::Psci, {
+            let fields = [pair(frame.get(0) as u32, 0), frame.get(1), frame.get(2), frame.get(3)];
+            fire(&mut self.context, PointId::Psci, path as u32, fields);
+        });
+    }
+
+    #[inline(always)]
+    fn stage2_fault(&mut self, ipa: u64) {
+        site!(PointId::Stage2Fault, {
+            let fields = [ipa, hyp_core::dispatch::Machine::far(self), ESR::read(), ELR::read()];
+            fire(&mut self.context, PointId::Stage2Fault, PathId::Stage2Fault as u32, fields);
+        });
+    }
+
+    #[inline(always)]
+    fn mmio(&mut self, path: PathId, ipa: u64, value: u64, access: Access) {
+        site!(PointId::Mmio, {
+            let (device, base) = match path {
+                PathId::MmioGicd => (Device::Gicd, hyp_core::dispatch::fast::GICD_IPA),
+                PathId::MmioGicr => (Device::Gicr, hyp_core::dispatch::fast::GICR_IPA),
+                _ => (Device::Uart, ipa & !0xfff),
+            };
+            let place = pair(device as u32, ipa.wrapping_sub(base) as u32);
+            let fields = [ipa, value, place, pair(access.size.into(), access.write.into())];
+            fire(&mut self.context, PointId::Mmio, path as u32, fields);
+        });
+    }
+
+    #[inline(always)]
+    fn sysreg_trap(&mut self, path: PathId, key: u32, value: u64, write: bool) {
+        site!(PointId::SysregTrap, fire(&mut self.context, PointId::SysregTrap, path as u32, [value, pair(key, write.into())]));
+    }
+
+    #[inline(always)]
+    fn irq(&mut self, path: PathId, intid: u32, owner: u32) {
+        site!(PointId::Irq, fire(&mut self.context, PointId::Irq, path as u32, [pair(intid, owner)]));
+    }
+
+    #[inline(always)]
+    fn virq_inject(&mut self, path: PathId, vm: u32, intid: u32, cause: u32) {
+        site!(PointId::VirqInject, fire(&mut self.context, PointId::VirqInject, path as u32, [pair(vm, 0), pair(intid, cause)]));
+    }
+
+    #[inline(always)]
+    fn ipc_call(&mut self, channel: u32, to_vm: u32, word0: u64, direct: bool) {
+        site!(PointId::IpcCall, {
+            let fields = [pair(channel, to_vm), word0, pair(direct.into(), 0)];
+            fire(&mut self.context, PointId::IpcCall, PathId::IpcCall as u32, fields);
+        });
+    }
+
+    #[inline(always)]
+    fn ipc_reply(&mut self, path: PathId, channel: u32, to_vm: u32, word0: u64) {
+        site!(PointId::IpcReply, fire(&mut self.context, PointId::IpcReply, path as u32, [pair(channel, to_vm), word0]));
+    }
+
+    #[inline(always)]
+    fn notify(&mut self, channel: u32, to_vm: u32, bits: u64, pending: u64) {
+        site!(PointId::Notify, {
+            fire(&mut self.context, PointId::Notify, PathId::Notify as u32, [pair(channel, to_vm), bits, pending]);
+        });
+    }
+
+    #[inline(always)]
+    fn sched_switch(&mut self, path: PathId, from: (u32, u32), to: (u32, u32), reason: u32, priority: u32) {
+        site!(PointId::SchedSwitch, {
+            let fields = [pair(from.0, from.1), pair(to.0, to.1), pair(reason, priority)];
+            fire(&mut self.context, PointId::SchedSwitch, path as u32, fields);
+        });
+    }
+
+    #[inline(always)]
+    fn vcpu_block(&mut self, path: PathId, reason: u32, channel: u32) {
+        site!(PointId::VcpuBlock, fire(&mut self.context, PointId::VcpuBlock, path as u32, [pair(reason, channel)]));
+    }
+
+    #[inline(always)]
+    fn vcpu_wake(&mut self, path: PathId, vm: u32, cause: u32, detail: u32) {
+        site!(PointId::VcpuWake, fire(&mut self.context, PointId::VcpuWake, path as u32, [pair(vm, 0), pair(cause, detail)]));
+    }
+
+    #[inline(always)]
+    fn timer(&mut self, path: PathId, due_ticks: u64, kind: u32, owner: u32) {
+        site!(PointId::Timer, {
+            let due = if due_ticks == u64::MAX { crate::world::timer_due() } else { due_ticks };
+            fire(&mut self.context, PointId::Timer, path as u32, [due << TICK_SHIFT, pair(kind, owner)]);
+        });
+    }
+}

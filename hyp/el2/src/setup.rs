@@ -3,15 +3,17 @@
 use core::ops::Range;
 use core::sync::atomic::AtomicU64;
 
-use hyp_abi::Rights;
+use hyp_abi::{PathId, Rights};
 use hyp_abi::config::{self, Channel, Device, DeviceKind, Header, Segment, Vm};
 use hyp_abi::config_fault::{ConfigFault, RecordKind};
 use hyp_abi::rights::ChannelRights;
 use hyp_core::addr::{Ipa, Pa};
+use hyp_core::admit::rta::Task;
 use hyp_core::config::{BadConfig, Config, Limits};
 use hyp_core::cpu::{Cpu, VCPUS_PER_VM};
 use hyp_core::dispatch::fast::{GICD_IPA, GICR_IPA};
 use hyp_core::ipc::EndSpec;
+use hyp_core::probe::Quota;
 use hyp_core::stage2::{ENTRIES, PoolPages, Prot, Stage2, TablePool};
 use hyp_core::vgic::{DIST_BYTES, REDIST_BYTES, Vgic};
 
@@ -77,6 +79,7 @@ pub fn build(cpu: &mut Cpu) -> Result<u32, BadConfig> {
     for (record, index) in config.channels().zip(0..) {
         channel(cpu, &config, &record).ok_or(bad(ConfigFault::TooMany, RecordKind::Channel, index))?;
     }
+    probing(&config);
     crate::reg::dsb_ish();
     crate::reg::tlbi_alle1is();
     crate::reg::dsb_ish();
@@ -84,6 +87,35 @@ pub fn build(cpu: &mut Cpu) -> Result<u32, BadConfig> {
         cpu.start(index as usize);
     }
     Ok(header.vms)
+}
+
+/// What the configuration says of probes: quotas, budgets, and the tasks whose deadlines must hold.
+fn probing(config: &Config<'_>) {
+    let store = crate::probes::store::exclusive();
+    for (vm, id) in config.vms().zip(0..) {
+        store.probes.set_quota(id, Quota { map_bytes: vm.map_bytes, programs: vm.programs });
+    }
+    for budget in config.budgets() {
+        if let Some(path) = PathId::from_number(budget.path) {
+            store.admission.set_budget(path, budget.budget);
+        }
+    }
+    // Under the `insns` model a unit is an instruction, which is a nanosecond of virtual time.
+    for (vcpu, task) in config.vcpus().zip(store.tasks.iter_mut()) {
+        let devices = config.devices().filter(|d| d.vm == vcpu.vm && d.kind == DeviceKind::Passthrough as u32).count();
+        *task = Task {
+            vm: vcpu.vm,
+            vcpu: 0,
+            cpu: vcpu.cpu,
+            priority: vcpu.priority,
+            period: vcpu.period_ns,
+            deadline: vcpu.deadline_ns,
+            budget: vcpu.budget,
+            exits: vcpu.exits,
+            devices: devices as u32,
+        };
+        store.task_count += 1;
+    }
 }
 
 fn build_vm(cpu: &mut Cpu, config: &Config<'_>, pool: &mut Pool, record: &Vm, index: u32, usable: u32) -> Result<(), BadConfig> {

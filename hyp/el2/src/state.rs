@@ -1,10 +1,9 @@
 //! What one CPU owns at EL2.
 
-use hyp_abi::{Call, PathId, Status};
 use hyp_core::cpu::Cpu;
-use hyp_core::dispatch::{PathBudget, Services};
 
 use crate::machine::Board;
+use crate::probes::Probing;
 
 /// State of one CPU; TPIDR_EL2 points to it.
 #[repr(C, align(64))]
@@ -20,19 +19,6 @@ pub struct State {
 impl State {
     /// Before boot.
     pub const fn new() -> Self {
-        Self { cpu: Cpu::new(), board: Board::new(), services: Probing {} }
-    }
-}
-
-/// The hypercalls on probes and maps.
-pub struct Probing {}
-
-impl Services<Board> for Probing {
-    fn serve(&mut self, _cpu: &mut Cpu, _board: &mut Board, _call: Call, x: [u64; 6]) -> [u64; 7] {
-        [Status::NotSupported.x0(), x[0], x[1], x[2], x[3], x[4], x[5]]
-    }
-
-    fn path_budget(&self, _path: PathId) -> PathBudget {
-        PathBudget { own: 0, probes: 0, budget: u64::MAX }
+        Self { cpu: Cpu::new(), board: Board::new(), services: Probing }
     }
 }

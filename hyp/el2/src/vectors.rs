@@ -4,7 +4,7 @@ use core::arch::global_asm;
 
 use hyp_abi::PathId;
 use hyp_core::cpu::{Cpu, Deferred};
-use hyp_core::dispatch::{Next, Points, fast, schedule, slow};
+use hyp_core::dispatch::{Next, Services, fast, schedule, slow};
 use hyp_core::vcpu::Frame;
 
 use crate::reg::wfi;
@@ -51,7 +51,7 @@ fn finish(state: &mut State, entry: u32, path: Option<PathId>) -> Resume {
         state.cpu.entry = entry;
         return Resume { frame: frame(&mut state.cpu), slow: 1 };
     };
-    state.board.vm_entry(path);
+    state.board.fire_vm_entry(path, entry);
     let resume = Resume { frame: frame(&mut state.cpu), slow: 0 };
     state.cpu.note(path, pmu::read().wrapping_sub(entry));
     resume
@@ -83,7 +83,21 @@ extern "C" fn exit_serror(this: *mut State, entry: u64) -> Resume {
 extern "C" fn exit_slow(this: *mut State) -> *mut Frame {
     let state = state(this);
     let path = slow::serve(&mut state.cpu, &mut state.board, &mut state.services);
+    if state.cpu.hazard != 0 {
+        hazard(state);
+    }
     resume(state, path)
+}
+
+/// What stopped VMs leave behind: their probes go.
+#[cold]
+fn hazard(state: &mut State) {
+    let stopped = core::mem::take(&mut state.cpu.hazard);
+    for vm in 0..hyp_abi::VMS_MAX as u32 {
+        if stopped >> vm & 1 != 0 {
+            state.services.stopped(vm);
+        }
+    }
 }
 
 /// Finds who goes on, switching and idling as needed; returns the frame to enter.
@@ -92,7 +106,7 @@ pub fn resume(state: &mut State, first: PathId) -> *mut Frame {
     let State { cpu, board, .. } = state;
     // Idling is not an exit: each turn ends one stay at EL2 and begins another when an interrupt comes.
     loop {
-        match schedule(cpu, board) {
+        match schedule(cpu, board, path) {
             Next::Same => break,
             Next::Switch(to) => {
                 let from = cpu.loaded;
@@ -114,8 +128,8 @@ pub fn resume(state: &mut State, first: PathId) -> *mut Frame {
             }
         }
     }
-    board.vm_entry(path);
     let entry = cpu.entry;
+    board.fire_vm_entry(path, entry);
     cpu.note(path, pmu::read().wrapping_sub(entry));
     frame(cpu)
 }

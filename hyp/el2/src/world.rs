@@ -53,6 +53,12 @@ const TIMER_PPIS: u32 = 1 << 27 | 1 << 30;
 const ISACTIVER0: u64 = GICR + 0x1_0300;
 const ICACTIVER0: u64 = GICR + 0x1_0380;
 
+/// Counter value at which the loaded vCPU's timer that interrupts was due: the earlier of those that are.
+pub fn timer_due() -> u64 {
+    let due = |ctl: u64, cval: u64| if ctl & 0b111 == 0b101 { cval } else { u64::MAX };
+    due(CNTV_CTL::read(), CNTV_CVAL::read()).min(due(CNTP_CTL::read(), CNTP_CVAL::read()))
+}
+
 /// FP accesses of EL1 and EL0 trap, or not.
 #[inline]
 pub fn trap_fp(on: bool) {
@@ -136,6 +142,9 @@ pub fn switch(cpu: &mut Cpu, board: &mut Board, to: usize) {
         }
     }
     trap_fp(!owner);
+    if let Some(vcpu) = cpu.vcpus.get(to) {
+        board.context.set_running(vcpu.vm, vcpu.index);
+    }
     cpu.loaded = from as u32;
 }
 

@@ -12,6 +12,8 @@ use crate::psci::{self, Power};
 pub trait Services<M> {
     /// Serves `call` with arguments x1–x5; returns x0–x6.
     fn serve(&mut self, cpu: &mut Cpu, m: &mut M, call: Call, x: [u64; 6]) -> [u64; 7];
+    /// VM `vm` has stopped: its probes and maps go.
+    fn stopped(&mut self, vm: u32);
     /// What admission knows of a path: (own bound and whether it is proven, probes, budget).
     fn path_budget(&self, path: PathId) -> PathBudget;
 }
@@ -63,12 +65,12 @@ pub fn call<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut
         }
         Call::IpcReply => {
             m.vm_exit(PathId::IpcReply);
-            ipc::reply(cpu, m, slot, x[0], x[1]);
+            ipc::reply(cpu, m, PathId::IpcReply, slot, x[0], x[1]);
             PathId::IpcReply
         }
         Call::IpcReplyRecv => {
             m.vm_exit(PathId::IpcReplyRecv);
-            if !ipc::reply(cpu, m, slot, x[0], x[1]) {
+            if !ipc::reply(cpu, m, PathId::IpcReplyRecv, slot, x[0], x[1]) {
                 return PathId::IpcReplyRecv;
             }
             ipc::receive(cpu, m, slot, 0, PathId::IpcReplyRecv)

@@ -35,21 +35,21 @@ fn result(cpu: &mut Cpu, slot: usize, x0: u64, x1: Option<u64>) {
     }
 }
 
-fn block<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, reason: Block, channel: u32) {
+fn block<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, reason: Block, channel: u32) {
     if let Some(vcpu) = cpu.vcpus.get_mut(slot) {
         vcpu.run = Run::Waiting;
     }
     let _ = cpu.sched.block(slot);
-    m.vcpu_block(reason as u32, channel);
+    m.vcpu_block(path, reason as u32, channel);
 }
 
-fn wake<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, cause: Cause, detail: u32) {
+fn wake<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, cause: Cause, detail: u32) {
     let Some(vcpu) = cpu.vcpus.get_mut(slot) else { return };
     if vcpu.run == Run::Waiting {
         vcpu.run = Run::Ready;
         let vm = vcpu.vm.into();
         let _ = cpu.sched.wake(slot);
-        m.vcpu_wake(vm, cause as u32, detail);
+        m.vcpu_wake(path, vm, cause as u32, detail);
     }
 }
 
@@ -64,12 +64,12 @@ pub fn call<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, end: u64, word0: 
             m.ipc_call(channel, server as u32, word0, true);
             copy_words(cpu, slot, server);
             result(cpu, server, 0, Some(end));
-            block(cpu, m, slot, Block::IpcCall, channel);
-            wake(cpu, m, server, Cause::Ipc, channel);
+            block(cpu, m, PathId::IpcCall, slot, Block::IpcCall, channel);
+            wake(cpu, m, PathId::IpcCall, server, Cause::Ipc, channel);
         }
         Called::Queued => {
             m.ipc_call(channel, u32::MAX, word0, false);
-            block(cpu, m, slot, Block::IpcCall, channel);
+            block(cpu, m, PathId::IpcCall, slot, Block::IpcCall, channel);
         }
     }
     PathId::IpcCall
@@ -89,13 +89,13 @@ pub fn receive<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, flags: u64, pa
                 vcpu.frame.set(WORD0, bits);
             }
         }
-        Received::Block => block(cpu, m, slot, Block::IpcRecv, u32::MAX),
+        Received::Block => block(cpu, m, path, slot, Block::IpcRecv, u32::MAX),
     }
     path
 }
 
 /// IpcReply of the running vCPU: true if it was delivered.
-pub fn reply<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, end: u64, word0: u64) -> bool {
+pub fn reply<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, end: u64, word0: u64) -> bool {
     let channel = cpu.ipc.channel(slot, end);
     match cpu.ipc.reply(slot, end) {
         Replied::Refused(status) => {
@@ -103,10 +103,10 @@ pub fn reply<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, end: u64, word0:
             false
         }
         Replied::Deliver { caller } => {
-            m.ipc_reply(channel, caller as u32, word0);
+            m.ipc_reply(path, channel, caller as u32, word0);
             copy_words(cpu, slot, caller);
             result(cpu, caller, 0, Some(0));
-            wake(cpu, m, caller, Cause::Ipc, channel);
+            wake(cpu, m, path, caller, Cause::Ipc, channel);
             result(cpu, slot, 0, None);
             true
         }
@@ -132,12 +132,12 @@ pub fn notify<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, end: u64, bits:
             if let Some(v) = cpu.vcpus.get_mut(vcpu) {
                 v.frame.set(WORD0, bits);
             }
-            wake(cpu, m, vcpu, Cause::Notify, channel);
+            wake(cpu, m, PathId::Notify, vcpu, Cause::Notify, channel);
         }
         Notified::EndWait { vcpu, bits } => {
             m.notify(channel, vcpu as u32, bits, 0);
             result(cpu, vcpu, 0, Some(bits));
-            wake(cpu, m, vcpu, Cause::Notify, channel);
+            wake(cpu, m, PathId::Notify, vcpu, Cause::Notify, channel);
         }
     }
     result(cpu, slot, status.x0(), None);
@@ -152,7 +152,7 @@ pub fn wait<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, end: u64, flags: 
         Waited::Bits(bits) => result(cpu, slot, 0, Some(bits)),
         Waited::Block => {
             let channel = cpu.ipc.channel(slot, end);
-            block(cpu, m, slot, Block::Notify, channel);
+            block(cpu, m, PathId::NotifyWait, slot, Block::Notify, channel);
         }
     }
     PathId::NotifyWait

@@ -23,7 +23,7 @@ pub fn serve<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32) -> PathId {
     let path = match intid {
         VIRTUAL_TIMER | PHYSICAL_TIMER => {
             let path = timer(cpu, m, intid).unwrap_or(PathId::IrqOther);
-            wake_loaded(cpu, m, Cause::Timer, intid);
+            wake_loaded(cpu, m, path, Cause::Timer, intid);
             return path;
         }
         SPECIAL.. => {
@@ -85,7 +85,7 @@ fn alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
             // Its own timer interrupts as soon as it is loaded.
             vcpu.run = Run::Ready;
             let _ = cpu.sched.wake(slot);
-            m.vcpu_wake(vm, Cause::Timer as u32, VIRTUAL_TIMER);
+            m.vcpu_wake(PathId::IrqTimer, vm, Cause::Timer as u32, VIRTUAL_TIMER);
         }
     }
     if cpu.sched.needs_slice() && now >= cpu.slice_end {
@@ -110,10 +110,10 @@ fn console<M: Machine>(cpu: &mut Cpu, m: &mut M) {
         vm.uart.receive(byte);
         if cpu.loaded == u32::from(to) {
             uart_line(vm, m);
-            wake_loaded(cpu, m, Cause::Emulated, CONSOLE);
+            wake_loaded(cpu, m, PathId::IrqUart, Cause::Emulated, CONSOLE);
         } else {
             let _ = vm.vgic.set_line(vm.uart_intid, vm.uart.irq(), usize::MAX, m);
-            wake_away(cpu, m, usize::from(to), Cause::Emulated, CONSOLE);
+            wake_away(cpu, m, PathId::IrqUart, usize::from(to), Cause::Emulated, CONSOLE);
         }
     }
 }
@@ -128,9 +128,9 @@ fn device<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32, owner: u32) {
     inject(vm, m, intid, cpu.loaded == owner);
     m.virq_inject(PathId::IrqDevice, owner, intid, Cause::Device as u32);
     if cpu.loaded == owner {
-        wake_loaded(cpu, m, Cause::Device, intid);
+        wake_loaded(cpu, m, PathId::IrqDevice, Cause::Device, intid);
     } else {
-        wake_away(cpu, m, owner as usize, Cause::Device, intid);
+        wake_away(cpu, m, PathId::IrqDevice, owner as usize, Cause::Device, intid);
     }
 }
 
@@ -140,7 +140,7 @@ fn inject<M: Machine>(vm: &mut crate::cpu::Vm, m: &mut M, intid: u32, loaded: bo
 }
 
 /// The loaded vCPU got an interrupt: if it was waiting for one, it goes on.
-pub(super) fn wake_loaded<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: Cause, detail: u32) {
+pub(super) fn wake_loaded<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, cause: Cause, detail: u32) {
     let slot = cpu.loaded as usize;
     let vmcr = m.vmcr();
     let Some((vcpu, vm)) = cpu.running() else { return };
@@ -148,16 +148,16 @@ pub(super) fn wake_loaded<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: Cause, de
         vcpu.run = Run::Ready;
         let id = vcpu.vm.into();
         let _ = cpu.sched.wake(slot);
-        m.vcpu_wake(id, cause as u32, detail);
+        m.vcpu_wake(path, id, cause as u32, detail);
     }
 }
 
 /// A vCPU that is not loaded got an interrupt.
-pub(super) fn wake_away<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, cause: Cause, detail: u32) {
+pub(super) fn wake_away<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, cause: Cause, detail: u32) {
     let waited = cpu.vcpus.get(slot).is_some_and(|v| v.run == Run::Wfi);
     cpu.wake_for_interrupt(slot);
     if waited && cpu.vcpus.get(slot).is_some_and(|v| v.run == Run::Ready) {
-        m.vcpu_wake(slot as u32, cause as u32, detail);
+        m.vcpu_wake(path, slot as u32, cause as u32, detail);
     }
 }
 
@@ -168,6 +168,6 @@ pub(super) fn notify<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, to: usi
     inject(vm, m, intid, loaded);
     m.virq_inject(path, to as u32, intid, Cause::Notify as u32);
     if !loaded {
-        wake_away(cpu, m, to, Cause::Notify, intid);
+        wake_away(cpu, m, path, to, Cause::Notify, intid);
     }
 }

@@ -104,15 +104,15 @@ pub trait Points {
     /// A call over a channel.
     fn ipc_call(&mut self, channel: u32, to_vm: u32, word0: u64, direct: bool) {}
     /// A reply over a channel.
-    fn ipc_reply(&mut self, channel: u32, to_vm: u32, word0: u64) {}
+    fn ipc_reply(&mut self, path: PathId, channel: u32, to_vm: u32, word0: u64) {}
     /// A notification.
     fn notify(&mut self, channel: u32, to_vm: u32, bits: u64, pending: u64) {}
     /// Another vCPU gets the CPU.
-    fn sched_switch(&mut self, from_vm: u32, to_vm: u32, reason: u32, priority: u32) {}
+    fn sched_switch(&mut self, path: PathId, from: (u32, u32), to: (u32, u32), reason: u32, priority: u32) {}
     /// A vCPU blocks.
-    fn vcpu_block(&mut self, reason: u32, channel: u32) {}
+    fn vcpu_block(&mut self, path: PathId, reason: u32, channel: u32) {}
     /// A vCPU wakes.
-    fn vcpu_wake(&mut self, vm: u32, cause: u32, detail: u32) {}
+    fn vcpu_wake(&mut self, path: PathId, vm: u32, cause: u32, detail: u32) {}
     /// A timer has expired.
     fn timer(&mut self, path: PathId, due_ticks: u64, kind: u32, owner: u32) {}
 }

@@ -2,7 +2,7 @@
 
 use hyp_abi::record::{StopCause, StreamKind, VmStopped};
 use hyp_abi::{PathId, Rights};
-use probe_vm::points::{Cause, Switch};
+use probe_vm::points::{Block, Cause};
 
 use super::{Machine, slow};
 use crate::cpu::Cpu;
@@ -32,7 +32,7 @@ pub fn carry_out<M: Machine>(cpu: &mut Cpu, m: &mut M, action: Action) -> PathId
         }
         Action::Suspend => {
             x0(0);
-            slow::suspend(cpu, m);
+            slow::suspend(cpu, m, PathId::PsciPower);
         }
         // One vCPU for each VM: there is none to be turned on.
         Action::CpuOn { .. } => x0(error::INVALID_PARAMETERS),
@@ -93,8 +93,8 @@ pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
             m.disable_spi(intid);
         }
     }
-    m.vcpu_block(probe_vm::points::Block::Off as u32, u32::MAX);
-    let _ = Switch::Stop;
+    m.vcpu_block(PathId::PsciPower, Block::Off as u32, u32::MAX);
+    cpu.hazard |= 1 << id;
     partners(cpu, m, usize::from(id));
 }
 
@@ -108,7 +108,7 @@ fn partners<M: Machine>(cpu: &mut Cpu, m: &mut M, vm: usize) {
             vcpu.frame.set(0, status.x0());
             vcpu.run = Run::Ready;
             let _ = sched.wake(partner);
-            m.vcpu_wake(vcpu.vm.into(), Cause::Ipc as u32, 0);
+            m.vcpu_wake(PathId::PsciPower, vcpu.vm.into(), Cause::Ipc as u32, 0);
         }
     });
 }

@@ -1,7 +1,7 @@
 //! Everything else: exits that wait, wake, stop or switch, or need every register. The whole frame is saved.
 
 use hyp_abi::PathId;
-use probe_vm::points::{Block, Switch};
+use probe_vm::points::{Block, NOBODY, Switch};
 
 use super::{Machine, Services, fast, hypercall, id_register_mask, irq, power};
 use crate::cpu::{Cpu, Deferred, NO_SLOT};
@@ -49,13 +49,13 @@ fn wait<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
     m.vm_exit(PathId::Wfi);
     m.set_pc(m.pc() + esr.instruction_bytes());
     if !esr.is_wfe() {
-        suspend(cpu, m);
+        suspend(cpu, m, PathId::Wfi);
     }
     PathId::Wfi
 }
 
 /// WFI of the running vCPU: it blocks unless an interrupt is there.
-pub(super) fn suspend<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+pub(super) fn suspend<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) {
     let slot = cpu.loaded as usize;
     let vmcr = m.vmcr();
     let Some((vcpu, vm)) = cpu.running() else { return };
@@ -64,7 +64,7 @@ pub(super) fn suspend<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     }
     vcpu.run = Run::Wfi;
     let _ = cpu.sched.block(slot);
-    m.vcpu_block(Block::Wfi as u32, u32::MAX);
+    m.vcpu_block(path, Block::Wfi as u32, u32::MAX);
 }
 
 fn fp<M: Machine>(cpu: &mut Cpu, m: &mut M) -> PathId {
@@ -148,27 +148,58 @@ pub enum Next {
 }
 
 /// Chooses the next vCPU and sets EL2's timer. Called after every slow exit.
-pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Next {
+pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) -> Next {
     if cpu.alive == 0 {
         return Next::Off;
     }
     let before = cpu.sched.current();
     let next = cpu.sched.next();
-    if let Some(slot) = next
-        && slot as u32 != cpu.loaded
-    {
-        let vm = |slot: u32| cpu.vcpus.get(slot as usize).map_or(u32::MAX, |v| v.vm.into());
-        let reason = if before.is_some() {
-            Switch::Preempt
-        } else {
-            Switch::Block
-        };
-        m.sched_switch(vm(cpu.loaded), vm(slot as u32), reason as u32, 0);
-        leave(cpu, m);
-        return Next::Switch(slot);
+    match next {
+        Some(slot) if slot as u32 != cpu.loaded || cpu.idle => {
+            let from = if cpu.idle { (NOBODY, 0) } else { who(cpu, cpu.loaded) };
+            let reason = if cpu.idle { Switch::Idle } else { reason(cpu, path, before.is_some()) };
+            let priority = cpu.sched.priority(slot).into();
+            m.sched_switch(path, from, who(cpu, slot as u32), reason as u32, priority);
+            cpu.idle = false;
+        }
+        None if !cpu.idle => {
+            m.sched_switch(path, who(cpu, cpu.loaded), (NOBODY, 0), reason(cpu, path, false) as u32, 0);
+            cpu.idle = true;
+        }
+        _ => {}
     }
-    set_alarm(cpu, m);
-    if next.is_some() { Next::Same } else { Next::Idle }
+    match next {
+        Some(slot) if slot as u32 != cpu.loaded => {
+            leave(cpu, m);
+            Next::Switch(slot)
+        }
+        Some(_) => {
+            set_alarm(cpu, m);
+            Next::Same
+        }
+        None => {
+            set_alarm(cpu, m);
+            Next::Idle
+        }
+    }
+}
+
+/// VM and vCPU of a slot.
+fn who(cpu: &Cpu, slot: u32) -> (u32, u32) {
+    cpu.vcpus.get(slot as usize).map_or((NOBODY, 0), |v| (v.vm.into(), v.index.into()))
+}
+
+/// Why the loaded vCPU gives way.
+fn reason(cpu: &Cpu, path: PathId, ran: bool) -> Switch {
+    let run = cpu.vcpus.get(cpu.loaded as usize).map(|v| v.run);
+    match (run, path) {
+        (Some(Run::Stopped), _) => Switch::Stop,
+        (_, PathId::IpcCall | PathId::IpcReplyRecv) => Switch::Ipc,
+        (_, PathId::HypercallYield) => Switch::Yield,
+        (Some(Run::Ready), PathId::IrqTimer) => Switch::Slice,
+        (Some(Run::Ready), _) if ran => Switch::Preempt,
+        _ => Switch::Block,
+    }
 }
 
 /// The loaded vCPU leaves the CPU; `hyp-el2` saves its registers right after.

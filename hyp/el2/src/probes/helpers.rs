@@ -1,0 +1,143 @@
+//! Helpers: what compiled probes call. Arguments are what the verifier proved of them.
+
+use hyp_core::probe::MapSlot;
+use hyp_core::probe_vm::env::helper;
+use hyp_core::probe_vm::jit::{HelperLink, HelperTime};
+use hyp_core::probe_vm::maps::{MapError, RingQuery, Source, UpdateFlag, record};
+
+use super::store::{self, MAP_WORDS};
+
+/// Helpers with entry points here; the JIT inlines the others.
+pub const COUNT: usize = 9;
+
+/// Bytes behind a pointer that a probe passed.
+struct Passed(u64);
+
+impl Source for Passed {
+    #[inline]
+    fn word(&self, at: u32, bytes: u32) -> u64 {
+        let mut word = 0u64;
+        for i in 0..u64::from(bytes.min(8)) {
+            // SAFETY: 1. The verifier proved that the helper's size of readable bytes lies behind the pointer: stack,
+            // context or map value of the running probe. 2. Map operations stay within that size.
+            let byte = unsafe { ((self.0 + u64::from(at) + i) as *const u8).read() };
+            word |= u64::from(byte) << (8 * i);
+        }
+        word
+    }
+}
+
+fn map(handle: u64) -> Option<&'static MapSlot> {
+    store::shared().probes.map_by_handle(handle)
+}
+
+fn address(slot: &MapSlot, offset: u32) -> u64 {
+    store::map_base() + slot.offset() + u64::from(offset)
+}
+
+fn status(result: Result<(), MapError>) -> u64 {
+    match result {
+        Ok(()) => 0,
+        Err(error) => error.errno() as u64,
+    }
+}
+
+const EINVAL: u64 = -22i64 as u64;
+const CPU: u32 = 0;
+
+extern "C" fn map_lookup(handle: u64, key: u64) -> u64 {
+    let Some(slot) = map(handle) else { return 0 };
+    let found = slot.map(MAP_WORDS.words()).and_then(|map| map.lookup(CPU, &Passed(key)));
+    found.map_or(0, |offset| address(slot, offset))
+}
+
+extern "C" fn map_update(handle: u64, key: u64, value: u64, flags: u64) -> u64 {
+    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else { return EINVAL };
+    let Some(flag) = UpdateFlag::from_number(flags) else { return EINVAL };
+    status(map.update(CPU, &Passed(key), &Passed(value), flag))
+}
+
+extern "C" fn map_delete(handle: u64, key: u64) -> u64 {
+    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else { return EINVAL };
+    status(map.delete(&Passed(key)))
+}
+
+extern "C" fn trace_printk(format: u64, bytes: u64, a: u64, b: u64, c: u64) -> u64 {
+    let mut text = [0; hyp_core::probe_vm::env::FORMAT_BYTES_MAX as usize];
+    let len = (bytes as usize).min(text.len());
+    for (at, byte) in (0..).zip(text.iter_mut().take(len)) {
+        *byte = Passed(format).word(at, 1) as u8;
+    }
+    let text = text.get(..len).unwrap_or(&[]);
+    defmt::info!("trace_printk {=[u8]:a} {=u64} {=u64} {=u64}", text, a, b, c);
+    len as u64
+}
+
+extern "C" fn ring_output(handle: u64, data: u64, bytes: u64, _flags: u64) -> u64 {
+    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else { return EINVAL };
+    status(map.ring_output(CPU, &Passed(data), bytes as u32))
+}
+
+extern "C" fn ring_reserve(handle: u64, bytes: u64, _flags: u64) -> u64 {
+    let Some(slot) = map(handle) else { return 0 };
+    let at = slot.map(MAP_WORDS.words()).and_then(|map| map.ring_reserve(CPU, bytes as u32));
+    at.map_or(0, |offset| address(slot, offset))
+}
+
+/// The header word of the record at `data`, in map memory.
+fn finish(data: u64, bits: u64) -> u64 {
+    let offset = data.wrapping_sub(store::map_base()).wrapping_sub(8);
+    if let Some(word) = MAP_WORDS.words().get((offset / 8) as usize) {
+        use core::sync::atomic::Ordering;
+        let header = word.load(Ordering::Relaxed);
+        word.store(header & !record::BUSY | bits, Ordering::Release);
+    }
+    0
+}
+
+extern "C" fn ring_submit(data: u64, _flags: u64) -> u64 {
+    finish(data, 0)
+}
+
+extern "C" fn ring_discard(data: u64, _flags: u64) -> u64 {
+    finish(data, record::DISCARDED)
+}
+
+extern "C" fn ring_query(handle: u64, what: u64) -> u64 {
+    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else { return 0 };
+    RingQuery::from_number(what).map_or(0, |query| map.ring_query(CPU, query))
+}
+
+/// Entry points, by number.
+pub fn links() -> [HelperLink; COUNT] {
+    let at = |id: u32, function: *const ()| HelperLink { id, address: function.addr() as u64 };
+    [
+        at(helper::MAP_LOOKUP, map_lookup as *const ()),
+        at(helper::MAP_UPDATE, map_update as *const ()),
+        at(helper::MAP_DELETE, map_delete as *const ()),
+        at(helper::TRACE_PRINTK, trace_printk as *const ()),
+        at(helper::RING_OUTPUT, ring_output as *const ()),
+        at(helper::RING_RESERVE, ring_reserve as *const ()),
+        at(helper::RING_SUBMIT, ring_submit as *const ()),
+        at(helper::RING_DISCARD, ring_discard as *const ()),
+        at(helper::RING_QUERY, ring_query as *const ()),
+    ]
+}
+
+const fn time(id: u32, base: u64, key_word: u64, value_word: u64) -> HelperTime {
+    HelperTime { id, map_kind: 0, base, key_word, value_word, entry: 0 }
+}
+
+/// Most instructions of each helper. Key and value bytes are read one at a time (eight turns of five instructions for each
+/// word); a hash looks at two buckets of eight slots.
+pub static TIMES: [HelperTime; COUNT] = [
+    time(helper::MAP_LOOKUP, 900, 1100, 0),
+    time(helper::MAP_UPDATE, 2600, 2200, 160),
+    time(helper::MAP_DELETE, 1600, 1100, 0),
+    time(helper::TRACE_PRINTK, 12_000, 0, 0),
+    time(helper::RING_OUTPUT, 500, 0, 160),
+    time(helper::RING_RESERVE, 400, 0, 0),
+    time(helper::RING_SUBMIT, 30, 0, 0),
+    time(helper::RING_DISCARD, 30, 0, 0),
+    time(helper::RING_QUERY, 200, 0, 0),
+];

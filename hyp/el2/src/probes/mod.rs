@@ -1,0 +1,9 @@
+//! What `hyp-core` needs of the machine to run probes: memory, code pages, helpers, and the hypercalls on them.
+
+mod code;
+mod guest;
+mod helpers;
+mod services;
+pub mod store;
+
+pub use services::Probing;

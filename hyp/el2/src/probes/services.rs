@@ -1,0 +1,239 @@
+//! The hypercalls on probes, maps and pools.
+
+use hyp_abi::call::{CURSOR_END, MAP_READ_CLEAR, MAP_READ_PER_CPU};
+use hyp_abi::record::{MapInfo, Pool, PoolRecord, ProgramInfo};
+use hyp_abi::{Call, PathId, Status};
+use hyp_core::admit::Basis;
+use hyp_core::cpu::{Cpu, Vm};
+use hyp_core::dispatch::{PathBudget, Services};
+use hyp_core::probe::{Caller, Refused};
+use hyp_core::probe_vm::maps::{MapError, ReadMode, UpdateFlag};
+use hyp_core::probe_vm::points::PointId;
+
+use super::code::Pages;
+use super::guest::{GuestBytes, GuestSink};
+use super::store::{self, MAP_WORDS, Store};
+use crate::machine::Board;
+use crate::points::TICK_SHIFT;
+use crate::{memory, sites, time};
+
+/// The hypercalls on probes and maps.
+pub struct Probing;
+
+type Answer = Result<[u64; 6], Refused>;
+
+impl Services<Board> for Probing {
+    fn serve(&mut self, cpu: &mut Cpu, _board: &mut Board, call: Call, x: [u64; 6]) -> [u64; 7] {
+        let answer = serve(cpu, store::exclusive(), call, x);
+        let (x0, [a, b, c, d, e, f]) = match answer {
+            Ok(out) => (0, out),
+            Err(refused) => (refused.status.x0(), refused.x),
+        };
+        [x0, a, b, c, d, e, f]
+    }
+
+    fn path_budget(&self, path: PathId) -> PathBudget {
+        let row = store::shared().admission.row(path);
+        let own = if row.basis == Basis::Proven { row.own } else { 0 };
+        PathBudget { own, probes: row.probes, budget: row.budget }
+    }
+
+    fn stopped(&mut self, vm: u32) {
+        let Store { probes, admission, .. } = store::exclusive();
+        let off = probes.vm_stopped(vm, admission);
+        for point in PointId::ALL {
+            if off >> point as u32 & 1 != 0 {
+                sites::switch(point, false);
+            }
+        }
+    }
+}
+
+fn now_ns() -> u64 {
+    time::ticks() << TICK_SHIFT
+}
+
+fn serve(cpu: &mut Cpu, store: &mut Store, call: Call, x: [u64; 6]) -> Answer {
+    let slot = cpu.loaded;
+    observe(cpu, store);
+    let vm = cpu.vms.get(slot as usize).ok_or(Refused::new(Status::NotFound))?;
+    let caller = Caller { vm: slot, rights: vm.rights };
+    match call {
+        Call::ProbeStage | Call::ProbeVerify | Call::ProbeCompile => build(vm, caller, store, call, x),
+        Call::ProbeAttach | Call::ProbeReplace | Call::ProbeDetach => attach(caller, store, call, x),
+        Call::ProbeUnload => {
+            store.probes.unload(caller, x[0])?;
+            Ok(kept(x))
+        }
+        Call::ProbeInfo => {
+            let info = store.probes.info(caller, x[0])?;
+            let mut bytes = [0; ProgramInfo::SIZE];
+            let _ = info.write(&mut bytes);
+            put(vm, x[1], x[2], &bytes, x)
+        }
+        Call::MapInfo => {
+            let info = store.probes.map_info(caller, x[0], x[1])?;
+            let mut bytes = [0; MapInfo::SIZE];
+            let _ = info.write(&mut bytes);
+            put(vm, x[2], x[3], &bytes, x)
+        }
+        Call::MapRead | Call::MapClear | Call::RingRead => read(vm, caller, store, call, x),
+        Call::MapLookup | Call::MapUpdate | Call::MapDelete => entry(vm, caller, store, call, x),
+        Call::PoolRead => pools(vm, caller, store, x),
+        _ => Err(Refused::new(Status::NotSupported)),
+    }
+}
+
+/// Registers without results keep their values.
+const fn kept(x: [u64; 6]) -> [u64; 6] {
+    x
+}
+
+/// While no probe is attached, what was counted is of the paths alone.
+fn observe(cpu: &Cpu, store: &mut Store) {
+    if store.admission.is_unloaded() {
+        for (path, stat) in PathId::ALL.iter().zip(&cpu.paths) {
+            store.admission.observe(*path, stat.max.into());
+        }
+    }
+}
+
+fn address(ipa: u64) -> Refused {
+    Refused::with(Status::BadAddress, &[ipa])
+}
+
+/// Copies a record to the guest, whose buffer must hold all of it.
+fn put(vm: &Vm, ipa: u64, room: u64, bytes: &[u8], x: [u64; 6]) -> Answer {
+    if room < bytes.len() as u64 {
+        return Err(Refused::with(Status::TooBig, &[bytes.len() as u64]));
+    }
+    let pa = vm.buffer(ipa, bytes.len() as u64).map_err(address)?;
+    memory::write_guest(pa, bytes);
+    Ok(kept(x))
+}
+
+fn build(vm: &Vm, caller: Caller, store: &mut Store, call: Call, x: [u64; 6]) -> Answer {
+    let probes = &mut store.probes;
+    let mut out = kept(x);
+    match call {
+        Call::ProbeStage => {
+            let copy = |bytes: &mut [u8]| {
+                let pa = vm.buffer(x[0], bytes.len() as u64)?;
+                memory::read_guest(pa, bytes);
+                Ok(())
+            };
+            out[0] = probes.stage(caller, x[1], now_ns(), store::workshop, copy)?;
+        }
+        Call::ProbeVerify => {
+            let v = probes.verify(caller, x[0], x[1], now_ns())?;
+            [out[0], out[1], out[2], out[3]] = [v.done.into(), v.units, v.insn_bound, v.time_bound];
+        }
+        _ => {
+            let c = probes.compile(caller, x[0], now_ns(), &mut Pages)?;
+            [out[0], out[1], out[2]] = [c.done.into(), c.code_bytes, c.time_bound];
+        }
+    }
+    Ok(out)
+}
+
+fn attach(caller: Caller, store: &mut Store, call: Call, x: [u64; 6]) -> Answer {
+    let Store { probes, admission, tasks, task_count } = store;
+    let tasks = tasks.get(..*task_count).unwrap_or(&[]);
+    let mut out = kept(x);
+    let on = !matches!(call, Call::ProbeDetach);
+    let done = match call {
+        Call::ProbeAttach => probes.attach(caller, x[0], x[1], x[2], admission, tasks)?,
+        Call::ProbeReplace => probes.replace(caller, x[0], x[1], admission, tasks)?,
+        _ => probes.detach(caller, x[0], admission)?,
+    };
+    if done.switch {
+        sites::switch(done.point, on);
+    }
+    if on {
+        out[0] = done.id;
+    }
+    Ok(out)
+}
+
+fn map_error(error: MapError) -> Refused {
+    let status = match error {
+        MapError::NoEntry => Status::NotFound,
+        MapError::NoRoom { words } => return Refused::with(Status::TooBig, &[u64::from(words) * 8]),
+        MapError::Invalid => Status::InvalidArg,
+        _ => Status::Busy,
+    };
+    Refused::new(status)
+}
+
+fn read(vm: &Vm, caller: Caller, store: &Store, call: Call, x: [u64; 6]) -> Answer {
+    let slot = store.probes.map(caller, x[0], x[1] & 0xffff_ffff)?;
+    let map = slot.map(MAP_WORDS.words()).ok_or(Refused::new(Status::NotFound))?;
+    let mut out = kept(x);
+    match call {
+        Call::MapClear => {
+            out[0] = map.clear(x[2]).map_err(map_error)?.unwrap_or(CURSOR_END);
+        }
+        Call::RingRead => {
+            let mut sink = GuestSink::new(vm, x[2], x[3]).map_err(address)?;
+            let done = map.ring_read((x[1] >> 32) as u32, &mut sink).map_err(map_error)?;
+            [out[0], out[1]] = [u64::from(done.words) * 8, done.lost];
+        }
+        _ => {
+            let mode = match (x[1] & MAP_READ_PER_CPU != 0, x[1] & MAP_READ_CLEAR != 0) {
+                (false, false) => ReadMode::Folded,
+                (true, false) => ReadMode::PerCpu,
+                (false, true) => ReadMode::FoldedClear,
+                (true, true) => ReadMode::PerCpuClear,
+            };
+            let mut sink = GuestSink::new(vm, x[3], x[4]).map_err(address)?;
+            let done = map.read(x[2], mode, &mut sink).map_err(map_error)?;
+            [out[0], out[1]] = [done.next.unwrap_or(CURSOR_END), done.entries.into()];
+        }
+    }
+    Ok(out)
+}
+
+fn entry(vm: &Vm, caller: Caller, store: &Store, call: Call, x: [u64; 6]) -> Answer {
+    let slot = store.probes.map(caller, x[0], x[1])?;
+    let map = slot.map(MAP_WORDS.words()).ok_or(Refused::new(Status::NotFound))?;
+    let def = slot.geometry.def;
+    let key = GuestBytes::new(vm, x[2], def.key_bytes).map_err(address)?;
+    match call {
+        Call::MapLookup => {
+            let at = map.slot_of(&key).map_err(map_error)?;
+            let mut sink = GuestSink::new(vm, x[3], x[4]).map_err(address)?;
+            map.read_slot(at, ReadMode::PerCpu, &mut sink).map_err(map_error)?;
+        }
+        Call::MapUpdate => {
+            let flag = UpdateFlag::from_number(x[4]).ok_or(Refused::with(Status::InvalidArg, &[5]))?;
+            let value = GuestBytes::new(vm, x[3], def.value_bytes).map_err(address)?;
+            map.update_folded(&key, &value, flag).map_err(map_error)?;
+        }
+        _ => map.delete(&key).map_err(map_error)?,
+    }
+    Ok(kept(x))
+}
+
+fn pools(vm: &Vm, caller: Caller, store: &Store, x: [u64; 6]) -> Answer {
+    if !caller.rights.may_probe() {
+        return Err(Refused::new(Status::Denied));
+    }
+    let size = PoolRecord::SIZE as u64;
+    let mut out = kept(x);
+    let (mut next, mut written) = (x[0], 0);
+    for pool in Pool::ALL.iter().skip(x[0].min(Pool::ALL.len() as u64) as usize) {
+        if (written + 1) * size > x[2] {
+            break;
+        }
+        next += 1;
+        let Some((used, peak, total)) = store.probes.pool(*pool) else { continue };
+        let record = PoolRecord { pool: *pool as u32, pad: 0, used, peak, size: total };
+        let mut bytes = [0; PoolRecord::SIZE];
+        let _ = record.write(&mut bytes);
+        let pa = vm.buffer(x[1].wrapping_add(written * size), size).map_err(address)?;
+        memory::write_guest(pa, &bytes);
+        written += 1;
+    }
+    [out[0], out[1]] = [if next >= Pool::ALL.len() as u64 { CURSOR_END } else { next }, written];
+    Ok(out)
+}

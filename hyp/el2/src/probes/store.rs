@@ -1,0 +1,165 @@
+//! The probes of the system and the memory they work in.
+//!
+//! Shared while a probe fires (and in the helpers it calls), exclusive while a hypercall on probes is served. The two never
+//! overlap: no point lies inside such a hypercall, and EL2 is not interrupted (docs/SAFETY.md, argument 4).
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::sync::atomic::AtomicU64;
+
+use hyp_abi::bounds::{self, Bounds};
+use hyp_core::admit::Admission;
+use hyp_core::admit::rta::{TASKS_MAX, Task};
+use hyp_core::probe::{Desk, Platform, Probes, Shelf, Workshop};
+use hyp_core::probe_vm::image::limits::{IMAGE_BYTES_MAX, INSNS_MAX};
+use hyp_core::probe_vm::jit::a64::flow::Sys;
+use hyp_core::probe_vm::jit::{CpuLink, HelperLink, Scale, TimeLink, Work};
+use hyp_core::verifier::{CoreModel, Pool};
+
+use super::code::{CODE_WORDS, Code};
+use super::helpers;
+use crate::image;
+use crate::points::TICK_SHIFT;
+
+/// Words of map memory of the whole system: 4 MiB.
+const MAP_MEMORY_WORDS: usize = 512 * 1024;
+
+/// Map memory.
+pub struct Maps([AtomicU64; MAP_MEMORY_WORDS]);
+
+impl Maps {
+    /// Its words.
+    #[inline]
+    pub fn words(&'static self) -> &'static [AtomicU64] {
+        &self.0
+    }
+}
+
+/// Map memory of the system.
+pub static MAP_WORDS: Maps = Maps([const { AtomicU64::new(0) }; MAP_MEMORY_WORDS]);
+
+/// Address of map memory.
+#[inline]
+pub fn map_base() -> u64 {
+    core::ptr::from_ref(&MAP_WORDS).addr() as u64
+}
+
+/// Path bounds: zero here, patched into the linked image by the path analyser. Read only through [`bounds_table`].
+#[unsafe(link_section = ".gnomon.patch")]
+#[unsafe(no_mangle)]
+#[used]
+static GNOMON_PATH_BOUNDS: [u8; bounds::SIZE] = [0; bounds::SIZE];
+
+/// The table of path bounds, if the image has one.
+fn bounds_table() -> Option<Bounds> {
+    let mut bytes = [0; bounds::SIZE];
+    for (to, from) in bytes.iter_mut().zip(&GNOMON_PATH_BOUNDS) {
+        // SAFETY: 1. A valid reference. 2. Volatile, because the bytes are changed after linking and must not be taken for
+        // the zeros the compiler knows.
+        *to = unsafe { core::ptr::from_ref(from).read_volatile() };
+    }
+    Bounds::read(&bytes)
+}
+
+/// Everything about probes.
+pub struct Store {
+    /// Programs, maps, attachments.
+    pub probes: Probes<'static, Code>,
+    /// Bounds, budgets, load.
+    pub admission: Admission,
+    /// vCPUs for response-time analysis.
+    pub tasks: [Task; TASKS_MAX],
+    /// How many.
+    pub task_count: usize,
+}
+
+struct Cell<T>(UnsafeCell<MaybeUninit<T>>);
+// SAFETY: 1. Reached through `shared` and `exclusive` alone, on one CPU, whose discipline the module's head states.
+unsafe impl<T> Sync for Cell<T> {}
+
+impl<T> Cell<T> {
+    const fn new() -> Self {
+        Self(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+
+    fn set(&self, value: T) -> &'static T
+    where
+        Self: 'static,
+    {
+        // SAFETY: 1. Called once, at boot, before any reference to the content exists.
+        let slot: &'static mut MaybeUninit<T> = unsafe { &mut *self.0.get() };
+        slot.write(value)
+    }
+}
+
+static STORE: Cell<Store> = Cell::new();
+static LINKS: Cell<[HelperLink; helpers::COUNT]> = Cell::new();
+static PLATFORM: Cell<Platform<'static>> = Cell::new();
+
+/// Sets everything up; once, at boot, before the first guest runs.
+pub fn init() {
+    let helpers = LINKS.set(helpers::links());
+    let platform = PLATFORM.set(Platform {
+        helpers,
+        helper_times: &helpers::TIMES,
+        core: &CoreModel::INSNS,
+        cpu: CpuLink::Single,
+        time: TimeLink { counter: Sys::CntpctEl0, scale: Scale::Shift(TICK_SHIFT), ordered: false },
+        lse: crate::machine::has_lse(),
+        map_words: MAP_WORDS.words(),
+        map_base: map_base(),
+        code_words: CODE_WORDS as u32,
+        code_base: image::code_start(),
+        cpus: crate::percpu::CPUS as u32,
+    });
+    const TASK: Task = Task { vm: 0, vcpu: 0, cpu: 0, priority: 0, period: 0, deadline: 0, budget: 0, exits: 0, devices: 0 };
+    STORE.set(Store {
+        probes: Probes::new(platform),
+        admission: Admission::new(bounds_table().as_ref()),
+        tasks: [TASK; TASKS_MAX],
+        task_count: 0,
+    });
+}
+
+/// While a probe fires, and in helpers.
+#[inline]
+pub fn shared() -> &'static Store {
+    // SAFETY: 1. `init` ran before the first guest, and points only fire for guests. 2. No exclusive reference is alive: see
+    // the module's head.
+    unsafe { (*STORE.0.get()).assume_init_ref() }
+}
+
+/// While a hypercall on probes is served, and at boot after `init`.
+pub fn exclusive() -> &'static mut Store {
+    // SAFETY: 1. As above; the reference ends with the hypercall, which fires nothing while it holds it.
+    unsafe { (*STORE.0.get()).assume_init_mut() }
+}
+
+struct Bench {
+    image: [u8; IMAGE_BYTES_MAX],
+    text: [u64; INSNS_MAX],
+    work: Work<{ INSNS_MAX + 1 }>,
+    pool: Pool<INSNS_MAX>,
+    shelf: Shelf<'static>,
+}
+
+struct BenchCell(UnsafeCell<Bench>);
+// SAFETY: 1. Only `workshop` reaches it.
+unsafe impl Sync for BenchCell {}
+static BENCH: BenchCell = BenchCell(UnsafeCell::new(Bench {
+    image: [0; IMAGE_BYTES_MAX],
+    text: [0; INSNS_MAX],
+    work: Work::new(),
+    pool: Pool::new(),
+    shelf: Shelf::new(),
+}));
+
+/// The memory of one job. `Probes::stage` asks for it only when no job is alive.
+pub fn workshop() -> Workshop<'static> {
+    // SAFETY: 1. The workshop before this one is gone with its job, so nothing borrows from it.
+    let bench: &'static mut Bench = unsafe { &mut *BENCH.0.get() };
+    bench.shelf = Shelf::new();
+    let (flags, offsets) = bench.work.split();
+    let desk = Desk { flags, offsets, memory: bench.pool.memory(), shelf: &mut bench.shelf };
+    Workshop { image: &mut bench.image, text: &mut bench.text, desk }
+}

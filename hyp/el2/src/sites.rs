@@ -1,0 +1,47 @@
+//! Probe sites: the table the linker gathered, and the switch between `nop` and branch.
+
+use hyp_core::probe_vm::points::PointId;
+
+use crate::{image, mmu};
+
+/// One site, as the assembler of `points` wrote it.
+#[repr(C)]
+struct Site {
+    /// Address of the `nop`.
+    at: u64,
+    /// Address of the block that fires.
+    block: u64,
+    /// Its [`PointId`].
+    point: u64,
+}
+
+/// Most sites: bounds the walk of one attach. The image has about sixty.
+const SITES_MAX: usize = 256;
+const NOP: u32 = 0xd503_201f;
+const B: u32 = 0x1400_0000;
+const B_MASK: u32 = 0x03ff_ffff;
+
+fn sites() -> &'static [Site] {
+    let bytes = image::sites_end() - image::sites_start();
+    let count = (bytes as usize / size_of::<Site>()).min(SITES_MAX);
+    // SAFETY: 1. The linker script brackets whole records of this layout, 8-byte aligned, in read-only memory.
+    unsafe { core::slice::from_raw_parts(image::sites_start() as *const Site, count) }
+}
+
+/// Turns every site of `point` into a branch (`on`) or back into a `nop`.
+///
+/// Both instructions may be replaced while other CPUs execute them (Arm ARM B2.2.5): each sees the old or the new one.
+pub fn switch(point: PointId, on: bool) {
+    for site in sites() {
+        if site.point != point as u64 {
+            continue;
+        }
+        let distance = (site.block.wrapping_sub(site.at) / 4) as u32;
+        let instruction = if on { B | distance & B_MASK } else { NOP };
+        let _ = mmu::with_window(site.at, 1, |words| {
+            if let Some(word) = words.first_mut() {
+                *word = instruction;
+            }
+        });
+    }
+}
