@@ -49,8 +49,21 @@ const HCR_TIDCP: u64 = 1 << 20;
 const HCR_TACR: u64 = 1 << 21;
 const HCR_TSW: u64 = 1 << 22;
 const HCR_RW: u64 = 1 << 31;
-const HCR_VALUE: u64 = HCR_VM | HCR_SWIO | HCR_PTW | HCR_FMO | HCR_IMO | HCR_AMO | HCR_FB | HCR_BSU | HCR_TWI
-    | HCR_TID3 | HCR_TSC | HCR_TIDCP | HCR_TACR | HCR_TSW | HCR_RW;
+const HCR_VALUE: u64 = HCR_VM
+    | HCR_SWIO
+    | HCR_PTW
+    | HCR_FMO
+    | HCR_IMO
+    | HCR_AMO
+    | HCR_FB
+    | HCR_BSU
+    | HCR_TWI
+    | HCR_TID3
+    | HCR_TSC
+    | HCR_TIDCP
+    | HCR_TACR
+    | HCR_TSW
+    | HCR_RW;
 /// MPIDR: RES1, affinity 0.
 const MPIDR_0: u64 = 1 << 31;
 /// CNTHCTL_EL2: guests use the physical counter and timer, which are switched like the virtual ones.
@@ -99,7 +112,10 @@ extern "C" fn boot(state: *mut State) -> ! {
 /// The configuration is wrong: says where, and turns off.
 fn refuse(state: &mut State, bad: BadConfig) -> ! {
     let mut payload = [0; 12];
-    for (chunk, word) in payload.chunks_exact_mut(4).zip([bad.fault as u32, bad.kind as u32, bad.index]) {
+    for (chunk, word) in payload
+        .chunks_exact_mut(4)
+        .zip([bad.fault as u32, bad.kind as u32, bad.index])
+    {
         chunk.copy_from_slice(&word.to_le_bytes());
     }
     state.board.uart.record(StreamKind::BadConfig, &payload);

@@ -34,12 +34,26 @@ fn write(epitaph: &Epitaph) -> ! {
 
 /// Entered from the vectors with a fresh stack: `vector` is the entry's index, `sp` the stack pointer at the fault.
 pub extern "C" fn exception(vector: u64, sp: u64) -> ! {
-    write(&Epitaph { kind: EXCEPTION, line: vector as u32, esr: ESR::read(), far: FAR::read(), elr: ELR::read(), sp })
+    write(&Epitaph {
+        kind: EXCEPTION,
+        line: vector as u32,
+        esr: ESR::read(),
+        far: FAR::read(),
+        elr: ELR::read(),
+        sp,
+    })
 }
 
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
     let line = info.location().map_or(0, |at| at.line());
     let file = info.location().map_or(0, |at| at.file().as_ptr().addr() as u64);
-    write(&Epitaph { kind: PANIC, line, esr: 0, far: 0, elr: file, sp: 0 })
+    write(&Epitaph {
+        kind: PANIC,
+        line,
+        esr: 0,
+        far: 0,
+        elr: file,
+        sp: 0,
+    })
 }

@@ -85,7 +85,10 @@ pub fn init_cpu(cpu: u64) {
     for word in 0..8 {
         write32(sgi + 0x400 + 4 * word, PRIORITY_4);
     }
-    write32(sgi + 0x100, 0xffff | 1 << MAINTENANCE | 1 << HYP_TIMER | 1 << VIRTUAL_TIMER); // GICR_ISENABLER0
+    write32(
+        sgi + 0x100,
+        0xffff | 1 << MAINTENANCE | 1 << HYP_TIMER | 1 << VIRTUAL_TIMER,
+    ); // GICR_ISENABLER0
     SRE::write(0xf); // SRE, DFB, DIB, EL1 may use the system registers
     isb();
     PMR::write(0xff);

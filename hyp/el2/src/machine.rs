@@ -60,7 +60,12 @@ pub struct Board {
 impl Board {
     /// Before boot.
     pub const fn new() -> Self {
-        Self { uart: Uart::new(), demux: Demux::new(), received: Deque::new(), context: crate::points::Context::new() }
+        Self {
+            uart: Uart::new(),
+            demux: Demux::new(),
+            received: Deque::new(),
+            context: crate::points::Context::new(),
+        }
     }
 }
 
@@ -237,7 +242,9 @@ impl Machine for Board {
     }
 
     fn console_interrupt(&mut self) {
-        let Self { uart, demux, received, .. } = self;
+        let Self {
+            uart, demux, received, ..
+        } = self;
         uart.interrupt(|byte| {
             if let Some(Event::Data(Stream::Vm(vm), byte)) = demux.push(byte) {
                 // A full buffer means the guest's own FIFO overran long ago.

@@ -195,7 +195,14 @@ pub fn code_alias(at: usize, words: usize) -> Option<&'static mut [u32]> {
     }
     for page in 0..ENTRIES as u64 {
         let pa = start + page * PAGE;
-        CODE3.set(page, if pa < image::code_end() { pa | RW | VALID | TABLE } else { 0 });
+        CODE3.set(
+            page,
+            if pa < image::code_end() {
+                pa | RW | VALID | TABLE
+            } else {
+                0
+            },
+        );
     }
     WINDOW2.set(1, CODE3.pointer());
     dsb_ish();

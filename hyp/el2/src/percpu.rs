@@ -42,7 +42,9 @@ pub static BLOCKS: [PerCpu; CPUS] = [const {
 /// True for an address in a guard page.
 pub fn is_guard(pa: u64) -> bool {
     let base = core::ptr::from_ref(&BLOCKS).addr() as u64;
-    let Some(offset) = pa.checked_sub(base) else { return false };
+    let Some(offset) = pa.checked_sub(base) else {
+        return false;
+    };
     let block = size_of::<PerCpu>() as u64;
     offset / block < CPUS as u64 && offset % block < GUARD_BYTES as u64
 }

@@ -8,8 +8,8 @@ use core::arch::asm;
 use hyp_abi::PathId;
 use hyp_core::dispatch::Points;
 use hyp_core::exit::Access;
-use hyp_core::vcpu::Frame;
 use hyp_core::probe_vm::points::{CONTEXT_BYTES_MAX, Device, PointId};
+use hyp_core::vcpu::Frame;
 
 use crate::machine::{Board, ELR, ESR};
 use crate::probes::store;
@@ -105,7 +105,11 @@ impl Points for Board {
     #[inline(always)]
     fn vm_exit(&mut self, path: PathId) {
         site!(PointId::VmExit, {
-            let esr = if (PathId::IrqVtimer as u32..=PathId::IrqOther as u32).contains(&(path as u32)) { 0 } else { ESR::read() };
+            let esr = if (PathId::IrqVtimer as u32..=PathId::IrqOther as u32).contains(&(path as u32)) {
+                0
+            } else {
+                ESR::read()
+            };
             fire(&mut self.context, PointId::VmExit, path as u32, [esr, ELR::read()]);
         });
     }
@@ -130,7 +134,12 @@ impl Points for Board {
     fn stage2_fault(&mut self, ipa: u64) {
         site!(PointId::Stage2Fault, {
             let fields = [ipa, hyp_core::dispatch::Machine::far(self), ESR::read(), ELR::read()];
-            fire(&mut self.context, PointId::Stage2Fault, PathId::Stage2Fault as u32, fields);
+            fire(
+                &mut self.context,
+                PointId::Stage2Fault,
+                PathId::Stage2Fault as u32,
+                fields,
+            );
         });
     }
 
@@ -150,17 +159,36 @@ impl Points for Board {
 
     #[inline(always)]
     fn sysreg_trap(&mut self, path: PathId, key: u32, value: u64, write: bool) {
-        site!(PointId::SysregTrap, fire(&mut self.context, PointId::SysregTrap, path as u32, [value, pair(key, write.into())]));
+        site!(
+            PointId::SysregTrap,
+            fire(
+                &mut self.context,
+                PointId::SysregTrap,
+                path as u32,
+                [value, pair(key, write.into())]
+            )
+        );
     }
 
     #[inline(always)]
     fn irq(&mut self, path: PathId, intid: u32, owner: u32) {
-        site!(PointId::Irq, fire(&mut self.context, PointId::Irq, path as u32, [pair(intid, owner)]));
+        site!(
+            PointId::Irq,
+            fire(&mut self.context, PointId::Irq, path as u32, [pair(intid, owner)])
+        );
     }
 
     #[inline(always)]
     fn virq_inject(&mut self, path: PathId, vm: u32, intid: u32, cause: u32) {
-        site!(PointId::VirqInject, fire(&mut self.context, PointId::VirqInject, path as u32, [pair(vm, 0), pair(intid, cause)]));
+        site!(
+            PointId::VirqInject,
+            fire(
+                &mut self.context,
+                PointId::VirqInject,
+                path as u32,
+                [pair(vm, 0), pair(intid, cause)]
+            )
+        );
     }
 
     #[inline(always)]
@@ -173,13 +201,26 @@ impl Points for Board {
 
     #[inline(always)]
     fn ipc_reply(&mut self, path: PathId, channel: u32, to_vm: u32, word0: u64) {
-        site!(PointId::IpcReply, fire(&mut self.context, PointId::IpcReply, path as u32, [pair(channel, to_vm), word0]));
+        site!(
+            PointId::IpcReply,
+            fire(
+                &mut self.context,
+                PointId::IpcReply,
+                path as u32,
+                [pair(channel, to_vm), word0]
+            )
+        );
     }
 
     #[inline(always)]
     fn notify(&mut self, channel: u32, to_vm: u32, bits: u64, pending: u64) {
         site!(PointId::Notify, {
-            fire(&mut self.context, PointId::Notify, PathId::Notify as u32, [pair(channel, to_vm), bits, pending]);
+            fire(
+                &mut self.context,
+                PointId::Notify,
+                PathId::Notify as u32,
+                [pair(channel, to_vm), bits, pending],
+            );
         });
     }
 
@@ -193,19 +234,44 @@ impl Points for Board {
 
     #[inline(always)]
     fn vcpu_block(&mut self, path: PathId, reason: u32, channel: u32) {
-        site!(PointId::VcpuBlock, fire(&mut self.context, PointId::VcpuBlock, path as u32, [pair(reason, channel)]));
+        site!(
+            PointId::VcpuBlock,
+            fire(
+                &mut self.context,
+                PointId::VcpuBlock,
+                path as u32,
+                [pair(reason, channel)]
+            )
+        );
     }
 
     #[inline(always)]
     fn vcpu_wake(&mut self, path: PathId, vm: u32, cause: u32, detail: u32) {
-        site!(PointId::VcpuWake, fire(&mut self.context, PointId::VcpuWake, path as u32, [pair(vm, 0), pair(cause, detail)]));
+        site!(
+            PointId::VcpuWake,
+            fire(
+                &mut self.context,
+                PointId::VcpuWake,
+                path as u32,
+                [pair(vm, 0), pair(cause, detail)]
+            )
+        );
     }
 
     #[inline(always)]
     fn timer(&mut self, path: PathId, due_ticks: u64, kind: u32, owner: u32) {
         site!(PointId::Timer, {
-            let due = if due_ticks == u64::MAX { crate::world::timer_due() } else { due_ticks };
-            fire(&mut self.context, PointId::Timer, path as u32, [due << TICK_SHIFT, pair(kind, owner)]);
+            let due = if due_ticks == u64::MAX {
+                crate::world::timer_due()
+            } else {
+                due_ticks
+            };
+            fire(
+                &mut self.context,
+                PointId::Timer,
+                path as u32,
+                [due << TICK_SHIFT, pair(kind, owner)],
+            );
         });
     }
 }

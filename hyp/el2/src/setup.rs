@@ -3,10 +3,10 @@
 use core::ops::Range;
 use core::sync::atomic::AtomicU64;
 
-use hyp_abi::{PathId, Rights};
 use hyp_abi::config::{self, Channel, Device, DeviceKind, Header, Segment, Vm};
 use hyp_abi::config_fault::{ConfigFault, RecordKind};
 use hyp_abi::rights::ChannelRights;
+use hyp_abi::{PathId, Rights};
 use hyp_core::addr::{Ipa, Pa};
 use hyp_core::admit::rta::Task;
 use hyp_core::config::{BadConfig, Config, Limits};
@@ -37,9 +37,15 @@ const fn bad(fault: ConfigFault, kind: RecordKind, index: u32) -> BadConfig {
 fn configuration() -> Result<Config<'static>, BadConfig> {
     let start = image::end();
     let none = bad(ConfigFault::Magic, RecordKind::Header, 0);
-    let header = Header::read(memory::blob(Header::SIZE as u64)).filter(|h| h.magic == config::MAGIC).ok_or(none)?;
+    let header = Header::read(memory::blob(Header::SIZE as u64))
+        .filter(|h| h.magic == config::MAGIC)
+        .ok_or(none)?;
     let blob = memory::blob(header.total_len);
-    let own: [Range<u64>; 3] = [board::GICD..board::GICD + DIST_BYTES, board::GICR..board::GICR_END, board::UART..board::UART + 0x1000];
+    let own: [Range<u64>; 3] = [
+        board::GICD..board::GICD + DIST_BYTES,
+        board::GICR..board::GICR_END,
+        board::UART..board::UART + 0x1000,
+    ];
     let windows: [Range<u64>; 2] = [GICD_IPA..GICD_IPA + DIST_BYTES, GICR_IPA..GICR_IPA + REDIST_BYTES];
     let limits = Limits {
         ram: board::RAM_BASE..board::RAM_BASE + board::RAM_BYTES,
@@ -61,7 +67,11 @@ pub fn build(cpu: &mut Cpu) -> Result<u32, BadConfig> {
     let pages: &'static [[AtomicU64; ENTRIES]] = &PAGES.0;
     let mut pool: Pool = TablePool::new(pages, Pa(base), nothing_cached);
     cpu.focus = header.focus as u8;
-    cpu.slice = if header.slice_ns == 0 { u64::MAX } else { crate::time::ticks_of_ns(header.slice_ns) };
+    cpu.slice = if header.slice_ns == 0 {
+        u64::MAX
+    } else {
+        crate::time::ticks_of_ns(header.slice_ns)
+    };
     for (vm, index) in config.vms().zip(0..) {
         build_vm(cpu, &config, &mut pool, &vm, index, usable)?;
     }
@@ -93,7 +103,13 @@ pub fn build(cpu: &mut Cpu) -> Result<u32, BadConfig> {
 fn probing(config: &Config<'_>) {
     let store = crate::probes::store::exclusive();
     for (vm, id) in config.vms().zip(0..) {
-        store.probes.set_quota(id, Quota { map_bytes: vm.map_bytes, programs: vm.programs });
+        store.probes.set_quota(
+            id,
+            Quota {
+                map_bytes: vm.map_bytes,
+                programs: vm.programs,
+            },
+        );
     }
     for budget in config.budgets() {
         if let Some(path) = PathId::from_number(budget.path) {
@@ -102,7 +118,10 @@ fn probing(config: &Config<'_>) {
     }
     // Under the `insns` model a unit is an instruction, which is a nanosecond of virtual time.
     for (vcpu, task) in config.vcpus().zip(store.tasks.iter_mut()) {
-        let devices = config.devices().filter(|d| d.vm == vcpu.vm && d.kind == DeviceKind::Passthrough as u32).count();
+        let devices = config
+            .devices()
+            .filter(|d| d.vm == vcpu.vm && d.kind == DeviceKind::Passthrough as u32)
+            .count();
         *task = Task {
             vm: vcpu.vm,
             vcpu: 0,
@@ -118,10 +137,25 @@ fn probing(config: &Config<'_>) {
     }
 }
 
-fn build_vm(cpu: &mut Cpu, config: &Config<'_>, pool: &mut Pool, record: &Vm, index: u32, usable: u32) -> Result<(), BadConfig> {
+fn build_vm(
+    cpu: &mut Cpu,
+    config: &Config<'_>,
+    pool: &mut Pool,
+    record: &Vm,
+    index: u32,
+    usable: u32,
+) -> Result<(), BadConfig> {
     let full = bad(ConfigFault::TooMany, RecordKind::Vm, index);
     let mut stage2 = Stage2::new(pool).map_err(|_| full)?;
-    stage2.map(pool, Ipa(record.ipa_base), Pa(record.pa_base), record.mem_size, Prot::RAM).map_err(|_| full)?;
+    stage2
+        .map(
+            pool,
+            Ipa(record.ipa_base),
+            Pa(record.pa_base),
+            record.mem_size,
+            Prot::RAM,
+        )
+        .map_err(|_| full)?;
     let vm = cpu.vms.get_mut(index as usize).ok_or(full)?;
     vm.vgic = Vgic::new(VCPUS_PER_VM, usable);
     vm.vgic.link_hardware(27);
@@ -145,7 +179,9 @@ fn device(cpu: &mut Cpu, pool: &mut Pool, stage2: &mut Stage2, device: &Device) 
         owner.uart_intid = device.intid;
         return Some(());
     }
-    stage2.map(pool, Ipa(device.ipa), Pa(device.pa), device.size, Prot::DEVICE).ok()?;
+    stage2
+        .map(pool, Ipa(device.ipa), Pa(device.pa), device.size, Prot::DEVICE)
+        .ok()?;
     if device.intid == 0 {
         return Some(());
     }
@@ -161,8 +197,12 @@ fn device(cpu: &mut Cpu, pool: &mut Pool, stage2: &mut Stage2, device: &Device) 
 
 /// Puts a segment where the guest expects it; validated, so it lies in the VM's RAM.
 fn place(cpu: &Cpu, segment: &Segment) {
-    let Some(vm) = cpu.vms.get(segment.vm as usize) else { return };
-    let Ok(pa) = vm.buffer(segment.ipa, segment.mem_len.max(segment.file_len)) else { return };
+    let Some(vm) = cpu.vms.get(segment.vm as usize) else {
+        return;
+    };
+    let Ok(pa) = vm.buffer(segment.ipa, segment.mem_len.max(segment.file_len)) else {
+        return;
+    };
     memory::place(image::end() + segment.offset, pa, segment.file_len);
     if segment.mem_len > segment.file_len {
         memory::clear(pa + segment.file_len, segment.mem_len - segment.file_len);
@@ -172,7 +212,12 @@ fn place(cpu: &Cpu, segment: &Segment) {
 fn channel(cpu: &mut Cpu, config: &Config<'_>, record: &Channel) -> Option<()> {
     let end = |vm: u32, rights: u32, intid: u32| {
         let priority = config.vcpus().find(|v| v.vm == vm)?.priority as u8;
-        Some(EndSpec { vm: vm as usize, rights: ChannelRights::from_bits_truncate(rights), intid, priority })
+        Some(EndSpec {
+            vm: vm as usize,
+            rights: ChannelRights::from_bits_truncate(rights),
+            intid,
+            priority,
+        })
     };
     let a = end(record.a_vm, record.a_rights, record.a_intid)?;
     let b = end(record.b_vm, record.b_rights, record.b_intid)?;

@@ -19,6 +19,10 @@ pub struct State {
 impl State {
     /// Before boot.
     pub const fn new() -> Self {
-        Self { cpu: Cpu::new(), board: Board::new(), services: Probing }
+        Self {
+            cpu: Cpu::new(),
+            board: Board::new(),
+            services: Probing,
+        }
     }
 }

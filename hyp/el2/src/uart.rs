@@ -42,7 +42,10 @@ pub struct Uart {
 impl Uart {
     /// Before [`Uart::init`].
     pub const fn new() -> Self {
-        Self { mux: Mux::new(), ring: Deque::new() }
+        Self {
+            mux: Mux::new(),
+            ring: Deque::new(),
+        }
     }
 
     /// Enables the device with FIFOs and receive interrupts; the divisor stays as firmware left it where it is set.

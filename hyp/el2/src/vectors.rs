@@ -49,10 +49,16 @@ fn frame(cpu: &mut Cpu) -> *mut Frame {
 fn finish(state: &mut State, entry: u32, path: Option<PathId>) -> Resume {
     let Some(path) = path else {
         state.cpu.entry = entry;
-        return Resume { frame: frame(&mut state.cpu), slow: 1 };
+        return Resume {
+            frame: frame(&mut state.cpu),
+            slow: 1,
+        };
     };
     state.board.fire_vm_entry(path, entry);
-    let resume = Resume { frame: frame(&mut state.cpu), slow: 0 };
+    let resume = Resume {
+        frame: frame(&mut state.cpu),
+        slow: 0,
+    };
     state.cpu.note(path, pmu::read().wrapping_sub(entry));
     resume
 }

@@ -134,7 +134,11 @@ pub fn switch(cpu: &mut Cpu, board: &mut Board, to: usize) {
         let used = vm.vgic.used(0);
         if let Some(saved) = vm.vgic.saved(0) {
             for n in 0..crate::machine::LIST_REGISTERS {
-                let value = if used >> n & 1 != 0 { saved.read(n as usize) } else { hyp_core::vgic::Lr(0) };
+                let value = if used >> n & 1 != 0 {
+                    saved.read(n as usize)
+                } else {
+                    hyp_core::vgic::Lr(0)
+                };
                 board.write(n as usize, value);
             }
             ICH_HCR::write(saved.hcr.into());

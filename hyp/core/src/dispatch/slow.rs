@@ -157,13 +157,23 @@ pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) -> Next {
     match next {
         Some(slot) if slot as u32 != cpu.loaded || cpu.idle => {
             let from = if cpu.idle { (NOBODY, 0) } else { who(cpu, cpu.loaded) };
-            let reason = if cpu.idle { Switch::Idle } else { reason(cpu, path, before.is_some()) };
+            let reason = if cpu.idle {
+                Switch::Idle
+            } else {
+                reason(cpu, path, before.is_some())
+            };
             let priority = cpu.sched.priority(slot).into();
             m.sched_switch(path, from, who(cpu, slot as u32), reason as u32, priority);
             cpu.idle = false;
         }
         None if !cpu.idle => {
-            m.sched_switch(path, who(cpu, cpu.loaded), (NOBODY, 0), reason(cpu, path, false) as u32, 0);
+            m.sched_switch(
+                path,
+                who(cpu, cpu.loaded),
+                (NOBODY, 0),
+                reason(cpu, path, false) as u32,
+                0,
+            );
             cpu.idle = true;
         }
         _ => {}
@@ -186,7 +196,9 @@ pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) -> Next {
 
 /// VM and vCPU of a slot.
 fn who(cpu: &Cpu, slot: u32) -> (u32, u32) {
-    cpu.vcpus.get(slot as usize).map_or((NOBODY, 0), |v| (v.vm.into(), v.index.into()))
+    cpu.vcpus
+        .get(slot as usize)
+        .map_or((NOBODY, 0), |v| (v.vm.into(), v.index.into()))
 }
 
 /// Why the loaded vCPU gives way.

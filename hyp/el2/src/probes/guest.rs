@@ -18,7 +18,10 @@ impl GuestSink {
     /// The first IPA that is not RAM of the VM.
     pub fn new(vm: &Vm, ipa: u64, bytes: u64) -> Result<Self, u64> {
         let pa = vm.buffer(ipa, bytes)?;
-        Ok(Self { pa, words: u32::try_from(bytes / 8).unwrap_or(u32::MAX) })
+        Ok(Self {
+            pa,
+            words: u32::try_from(bytes / 8).unwrap_or(u32::MAX),
+        })
     }
 }
 

@@ -47,18 +47,26 @@ const CPU: u32 = 0;
 
 extern "C" fn map_lookup(handle: u64, key: u64) -> u64 {
     let Some(slot) = map(handle) else { return 0 };
-    let found = slot.map(MAP_WORDS.words()).and_then(|map| map.lookup(CPU, &Passed(key)));
+    let found = slot
+        .map(MAP_WORDS.words())
+        .and_then(|map| map.lookup(CPU, &Passed(key)));
     found.map_or(0, |offset| address(slot, offset))
 }
 
 extern "C" fn map_update(handle: u64, key: u64, value: u64, flags: u64) -> u64 {
-    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else { return EINVAL };
-    let Some(flag) = UpdateFlag::from_number(flags) else { return EINVAL };
+    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else {
+        return EINVAL;
+    };
+    let Some(flag) = UpdateFlag::from_number(flags) else {
+        return EINVAL;
+    };
     status(map.update(CPU, &Passed(key), &Passed(value), flag))
 }
 
 extern "C" fn map_delete(handle: u64, key: u64) -> u64 {
-    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else { return EINVAL };
+    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else {
+        return EINVAL;
+    };
     status(map.delete(&Passed(key)))
 }
 
@@ -74,13 +82,17 @@ extern "C" fn trace_printk(format: u64, bytes: u64, a: u64, b: u64, c: u64) -> u
 }
 
 extern "C" fn ring_output(handle: u64, data: u64, bytes: u64, _flags: u64) -> u64 {
-    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else { return EINVAL };
+    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else {
+        return EINVAL;
+    };
     status(map.ring_output(CPU, &Passed(data), bytes as u32))
 }
 
 extern "C" fn ring_reserve(handle: u64, bytes: u64, _flags: u64) -> u64 {
     let Some(slot) = map(handle) else { return 0 };
-    let at = slot.map(MAP_WORDS.words()).and_then(|map| map.ring_reserve(CPU, bytes as u32));
+    let at = slot
+        .map(MAP_WORDS.words())
+        .and_then(|map| map.ring_reserve(CPU, bytes as u32));
     at.map_or(0, |offset| address(slot, offset))
 }
 
@@ -104,13 +116,18 @@ extern "C" fn ring_discard(data: u64, _flags: u64) -> u64 {
 }
 
 extern "C" fn ring_query(handle: u64, what: u64) -> u64 {
-    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else { return 0 };
+    let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else {
+        return 0;
+    };
     RingQuery::from_number(what).map_or(0, |query| map.ring_query(CPU, query))
 }
 
 /// Entry points, by number.
 pub fn links() -> [HelperLink; COUNT] {
-    let at = |id: u32, function: *const ()| HelperLink { id, address: function.addr() as u64 };
+    let at = |id: u32, function: *const ()| HelperLink {
+        id,
+        address: function.addr() as u64,
+    };
     [
         at(helper::MAP_LOOKUP, map_lookup as *const ()),
         at(helper::MAP_UPDATE, map_update as *const ()),
@@ -125,7 +142,14 @@ pub fn links() -> [HelperLink; COUNT] {
 }
 
 const fn time(id: u32, base: u64, key_word: u64, value_word: u64) -> HelperTime {
-    HelperTime { id, map_kind: 0, base, key_word, value_word, entry: 0 }
+    HelperTime {
+        id,
+        map_kind: 0,
+        base,
+        key_word,
+        value_word,
+        entry: 0,
+    }
 }
 
 /// Most instructions of each helper. Key and value bytes are read one at a time (eight turns of five instructions for each

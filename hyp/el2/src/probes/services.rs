@@ -35,7 +35,11 @@ impl Services<Board> for Probing {
     fn path_budget(&self, path: PathId) -> PathBudget {
         let row = store::shared().admission.row(path);
         let own = if row.basis == Basis::Proven { row.own } else { 0 };
-        PathBudget { own, probes: row.probes, budget: row.budget }
+        PathBudget {
+            own,
+            probes: row.probes,
+            budget: row.budget,
+        }
     }
 
     fn stopped(&mut self, vm: u32) {
@@ -57,7 +61,10 @@ fn serve(cpu: &mut Cpu, store: &mut Store, call: Call, x: [u64; 6]) -> Answer {
     let slot = cpu.loaded;
     observe(cpu, store);
     let vm = cpu.vms.get(slot as usize).ok_or(Refused::new(Status::NotFound))?;
-    let caller = Caller { vm: slot, rights: vm.rights };
+    let caller = Caller {
+        vm: slot,
+        rights: vm.rights,
+    };
     match call {
         Call::ProbeStage | Call::ProbeVerify | Call::ProbeCompile => build(vm, caller, store, call, x),
         Call::ProbeAttach | Call::ProbeReplace | Call::ProbeDetach => attach(caller, store, call, x),
@@ -137,7 +144,12 @@ fn build(vm: &Vm, caller: Caller, store: &mut Store, call: Call, x: [u64; 6]) ->
 }
 
 fn attach(caller: Caller, store: &mut Store, call: Call, x: [u64; 6]) -> Answer {
-    let Store { probes, admission, tasks, task_count } = store;
+    let Store {
+        probes,
+        admission,
+        tasks,
+        task_count,
+    } = store;
     let tasks = tasks.get(..*task_count).unwrap_or(&[]);
     let mut out = kept(x);
     let on = !matches!(call, Call::ProbeDetach);
@@ -226,14 +238,29 @@ fn pools(vm: &Vm, caller: Caller, store: &Store, x: [u64; 6]) -> Answer {
             break;
         }
         next += 1;
-        let Some((used, peak, total)) = store.probes.pool(*pool) else { continue };
-        let record = PoolRecord { pool: *pool as u32, pad: 0, used, peak, size: total };
+        let Some((used, peak, total)) = store.probes.pool(*pool) else {
+            continue;
+        };
+        let record = PoolRecord {
+            pool: *pool as u32,
+            pad: 0,
+            used,
+            peak,
+            size: total,
+        };
         let mut bytes = [0; PoolRecord::SIZE];
         let _ = record.write(&mut bytes);
         let pa = vm.buffer(x[1].wrapping_add(written * size), size).map_err(address)?;
         memory::write_guest(pa, &bytes);
         written += 1;
     }
-    [out[0], out[1]] = [if next >= Pool::ALL.len() as u64 { CURSOR_END } else { next }, written];
+    [out[0], out[1]] = [
+        if next >= Pool::ALL.len() as u64 {
+            CURSOR_END
+        } else {
+            next
+        },
+        written,
+    ];
     Ok(out)
 }

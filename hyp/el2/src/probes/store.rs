@@ -104,7 +104,11 @@ pub fn init() {
         helper_times: &helpers::TIMES,
         core: &CoreModel::INSNS,
         cpu: CpuLink::Single,
-        time: TimeLink { counter: Sys::CntpctEl0, scale: Scale::Shift(TICK_SHIFT), ordered: false },
+        time: TimeLink {
+            counter: Sys::CntpctEl0,
+            scale: Scale::Shift(TICK_SHIFT),
+            ordered: false,
+        },
         lse: crate::machine::has_lse(),
         map_words: MAP_WORDS.words(),
         map_base: map_base(),
@@ -112,7 +116,17 @@ pub fn init() {
         code_base: image::code_start(),
         cpus: crate::percpu::CPUS as u32,
     });
-    const TASK: Task = Task { vm: 0, vcpu: 0, cpu: 0, priority: 0, period: 0, deadline: 0, budget: 0, exits: 0, devices: 0 };
+    const TASK: Task = Task {
+        vm: 0,
+        vcpu: 0,
+        cpu: 0,
+        priority: 0,
+        period: 0,
+        deadline: 0,
+        budget: 0,
+        exits: 0,
+        devices: 0,
+    };
     STORE.set(Store {
         probes: Probes::new(platform),
         admission: Admission::new(bounds_table().as_ref()),
@@ -160,6 +174,15 @@ pub fn workshop() -> Workshop<'static> {
     let bench: &'static mut Bench = unsafe { &mut *BENCH.0.get() };
     bench.shelf = Shelf::new();
     let (flags, offsets) = bench.work.split();
-    let desk = Desk { flags, offsets, memory: bench.pool.memory(), shelf: &mut bench.shelf };
-    Workshop { image: &mut bench.image, text: &mut bench.text, desk }
+    let desk = Desk {
+        flags,
+        offsets,
+        memory: bench.pool.memory(),
+        shelf: &mut bench.shelf,
+    };
+    Workshop {
+        image: &mut bench.image,
+        text: &mut bench.text,
+        desk,
+    }
 }
