@@ -23,6 +23,9 @@ impl Iface {
         let level = word.level(intid);
         self.ready.remove(level, intid);
         word.active |= bit;
+        if w == 0 {
+            self.learn(word);
+        }
         self.parked.insert(level, intid);
     }
 
@@ -76,6 +79,10 @@ impl Iface {
         let was_ready = self.ready.remove(old, intid);
         let was_parked = self.parked.remove(old, intid);
         let new = word.level(intid);
+        if w == 0 {
+            self.learn(word);
+            self.learn_entry(word, intid);
+        }
         if was_ready {
             self.ready.insert(new, intid);
         }
@@ -108,6 +115,7 @@ impl Iface {
             }
         }
         self.groups = mask;
+        self.learn(view.private);
         for n in 0..LRS_MAX {
             if self.used >> n & 1 == 0 || lrs.empty() >> n & 1 != 0 {
                 continue;

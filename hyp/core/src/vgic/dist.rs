@@ -51,7 +51,7 @@ pub(super) const fn id_register(part: u8, offset: u32) -> u32 {
 impl<const N: usize> Vgic<N> {
     /// Reads `size` (1, 2, 4, 8) bytes of the distributor at `offset`. *Hot* for GICD_TYPER and GICD_CTLR. `cur` is the vCPU that runs, `live` its
     /// list registers. Accesses that the architecture does not define read as zero.
-    #[inline]
+    #[inline(always)]
     pub fn dist_read<L: LrFile>(&self, offset: u32, size: u8, cur: usize, live: &L) -> u64 {
         if size == 4 && offset < 0x80 {
             return u64::from(match offset {
@@ -64,6 +64,7 @@ impl<const N: usize> Vgic<N> {
         self.dist_read_array(offset, size, cur, live)
     }
 
+    #[inline(never)]
     fn dist_read_array<L: LrFile>(&self, offset: u32, size: u8, cur: usize, live: &L) -> u64 {
         match (offset, size) {
             (ROUTER..ROUTER_END, 4 | 8) => self.router(offset, size),
@@ -75,13 +76,23 @@ impl<const N: usize> Vgic<N> {
         }
     }
 
-    /// Writes `size` (1, 2, 4, 8) bytes to the distributor at `offset`. *Hot* for enables. Undefined accesses are ignored.
-    #[inline]
+    /// Writes `size` (1, 2, 4, 8) bytes to the distributor at `offset`. *Hot* for ISENABLER. Undefined accesses are ignored.
+    #[inline(always)]
     pub fn dist_write<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, cur: usize, live: &mut L) -> Kick {
-        let index = word_index(offset);
-        if size == 4 && offset >> 7 == BLOCK_SET_ENABLE && index != 0 {
-            return self.set_enable(0, index, value as u32, cur, live);
+        let index = (offset >> 2) & 31;
+        if size == 4
+            && offset >> 7 == BLOCK_SET_ENABLE
+            && index != 0
+            && self.enable_quiet(0, index as usize, value as u32)
+        {
+            return Kick(0);
         }
+        self.dist_write_slow(offset, size, value, cur, live)
+    }
+
+    #[inline(never)]
+    fn dist_write_slow<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, cur: usize, live: &mut L) -> Kick {
+        let index = word_index(offset);
         if size == 4 && offset == CTLR {
             return self.set_control(value as u32, cur, live);
         }

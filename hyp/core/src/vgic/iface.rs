@@ -9,11 +9,18 @@ use crate::vgic::word::Word;
 const REFILL_MAX: usize = 2 * LRS_MAX;
 /// EOIcount is five bits.
 const EOI_COUNT_MAX: u32 = 31;
+/// No list register: a bit of ICH_ELRSR_EL2, widened, that is always 0.
+const NO_LR: u8 = 63;
 
 #[derive(Clone, Debug)]
 pub(super) struct Iface {
-    /// Interrupts that `lr_of` is valid for. The list register may have become empty since.
-    booked: [u32; WORDS],
+    /// Private interrupts that may go straight to a list register: enabled, not active here, group on, and nothing waits.
+    open: u32,
+    /// The same, whether or not something waits.
+    able: u32,
+    /// List-register value of each private interrupt, pending.
+    own: [Lr; 32],
+    /// List register used last for each interrupt, or [`NO_LR`]. It may have become empty since.
     lr_of: [u8; INTIDS],
     id_of: [u16; LRS_MAX],
     /// List registers with an entry in `id_of`.
@@ -33,8 +40,10 @@ pub(super) struct Iface {
 impl Iface {
     pub const fn new() -> Self {
         Self {
-            booked: [0; WORDS],
-            lr_of: [0; INTIDS],
+            open: 0,
+            able: 0,
+            own: pristine(),
+            lr_of: [NO_LR; INTIDS],
             id_of: [0; LRS_MAX],
             used: 0,
             groups: 0,
@@ -50,20 +59,11 @@ impl Iface {
         self.used
     }
 
-    #[inline]
-    fn is_booked(&self, intid: u32) -> bool {
-        let (w, bit) = split(intid);
-        self.booked.get(w).is_some_and(|b| b & bit != 0)
-    }
-
     /// The list register that holds `intid` now; `empty` is ICH_ELRSR_EL2.
     #[inline]
     pub fn live(&self, intid: u32, empty: u32) -> Option<usize> {
-        if !self.is_booked(intid) {
-            return None;
-        }
-        let n = usize::from(*self.lr_of.get(intid as usize)?) % LRS_MAX;
-        (empty >> n & 1 == 0).then_some(n)
+        let n = usize::from(*self.lr_of.get(intid as usize)?);
+        (n < LRS_MAX && empty >> n & 1 == 0).then_some(n)
     }
 
     /// Levels of `ready` that could be delivered.
@@ -72,40 +72,42 @@ impl Iface {
         self.ready.occupied() & self.groups
     }
 
-    /// An edge. *Hot.* Usual case: nothing waits and a list register is free, or the one used last for this interrupt is.
-    #[inline]
+    /// An edge on a private interrupt, in the usual case: nothing waits and the list register used last for it is empty. *Hot.* False: not the
+    /// usual case, nothing done.
+    #[inline(always)]
+    pub fn raise_own<L: LrFile>(&mut self, intid: u32, lrs: &mut L) -> bool {
+        let i = intid as usize % 32;
+        let n = self.lr_of[i];
+        if self.open >> i & 1 == 0 || u64::from(lrs.empty()) >> (n % 64) & 1 == 0 {
+            return false;
+        }
+        lrs.write(usize::from(n) % LRS_MAX, self.own[i]);
+        true
+    }
+
+    /// An edge, in any case.
     pub fn raise<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
         let (w, bit) = split(intid);
         if w >= WORDS {
             return;
         }
         let word = view.word(w);
-        let open = word.enabled & !word.active & bit != 0 && self.groups >> (word.level(intid) % 64) & 1 != 0;
-        if open && self.waiting() == 0 {
-            let empty = lrs.empty() & lrs.usable();
-            if !self.is_booked(intid) {
-                if empty != 0 {
-                    word.latch |= bit;
-                    return self.place(word, intid, empty.trailing_zeros() as usize, lrs);
-                }
-            } else if let Some(n) = self.lr_of.get(intid as usize).map(|n| usize::from(*n) % LRS_MAX)
-                && empty >> n & 1 != 0
-            {
-                word.moved |= bit;
-                return lrs.write(n, entry(word, intid));
-            }
-        }
-        self.raise_slow(view, intid, lrs);
-    }
-
-    #[cold]
-    fn raise_slow<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
-        let (w, bit) = split(intid);
-        let word = view.word(w);
         word.latch |= bit;
         if word.deliverable() & bit != 0 {
             self.offer(view, intid, lrs);
         }
+    }
+
+    /// Enables, activity, groups or ranks of the private interrupts have changed.
+    pub fn learn(&mut self, word: &Word) {
+        let on = |g: usize, bits: u32| if self.groups & GROUP_LEVELS[g] != 0 { bits } else { 0 };
+        self.able = word.enabled & !word.active & (on(1, word.group) | on(0, !word.group));
+        self.open = if self.waiting() == 0 { self.able } else { 0 };
+    }
+
+    /// The rank or link of private interrupt `intid` has changed.
+    pub fn learn_entry(&mut self, word: &Word, intid: u32) {
+        self.own[intid as usize % 32] = entry(word, intid);
     }
 
     /// `intid` is deliverable: into its list register if it has one, into a free one, or into the ready set.
@@ -130,24 +132,29 @@ impl Iface {
             return;
         }
         if self.waiting() == 0 && self.groups >> (level % 64) & 1 != 0 && empty != 0 {
-            return self.place(word, intid, empty.trailing_zeros() as usize, lrs);
+            return self.place(word, intid, self.choose(empty), lrs);
         }
         self.ready.insert(level, intid);
         self.refill(view, lrs);
     }
 
-    /// Puts `intid` into the empty list register `n`.
+    /// One of the `empty` list registers: rather one that no interrupt used last, so that each keeps its own.
     #[inline]
+    fn choose(&self, empty: u32) -> usize {
+        let unused = empty & !self.used;
+        (if unused != 0 { unused } else { empty }).trailing_zeros() as usize
+    }
+
+    /// Puts `intid` into the empty list register `n`.
     fn place<L: LrFile>(&mut self, word: &mut Word, intid: u32, n: usize, lrs: &mut L) {
         let n = n % LRS_MAX;
         if self.used >> n & 1 != 0 {
             self.unbook(u32::from(self.id_of[n]), n);
         }
-        let (w, bit) = split(intid);
+        let (_, bit) = split(intid);
         word.moved = (word.moved & !bit) | (word.latch & bit);
         word.latch &= !bit;
-        if let (Some(booked), Some(lr_of)) = (self.booked.get_mut(w), self.lr_of.get_mut(intid as usize)) {
-            *booked |= bit;
+        if let Some(lr_of) = self.lr_of.get_mut(intid as usize) {
             *lr_of = n as u8;
             self.id_of[n] = intid as u16;
             self.used |= 1 << n;
@@ -158,11 +165,10 @@ impl Iface {
     /// Forgets that list register `n` holds `intid`, unless the interrupt has moved to another one.
     #[inline]
     fn unbook(&mut self, intid: u32, n: usize) {
-        let (w, bit) = split(intid);
-        if self.lr_of.get(intid as usize).is_some_and(|l| usize::from(*l) == n)
-            && let Some(booked) = self.booked.get_mut(w)
+        if let Some(lr_of) = self.lr_of.get_mut(intid as usize)
+            && usize::from(*lr_of) == n
         {
-            *booked &= !bit;
+            *lr_of = NO_LR;
         }
         self.used &= !(1 << n);
     }
@@ -197,7 +203,7 @@ impl Iface {
             };
             let empty = lrs.empty() & lrs.usable();
             let n = if empty != 0 {
-                empty.trailing_zeros() as usize
+                self.choose(empty)
             } else {
                 match self.make_room(view, level, lrs) {
                     Some(n) => n,
@@ -253,6 +259,9 @@ impl Iface {
         if lr.is_pending() {
             word.latch |= bit;
         }
+        if w == 0 {
+            self.learn(word);
+        }
         self.parked.insert(word.level(lr.intid()), lr.intid());
         self.evict(lr.intid(), n, lrs);
     }
@@ -273,20 +282,18 @@ impl Iface {
             self.control = bits;
             lrs.control(bits);
         }
+        self.open = if self.waiting() == 0 { self.able } else { 0 };
     }
 
     /// See [`super::Vgic::maintain`].
     pub fn maintain<L: LrFile>(&mut self, view: &mut View<'_>, lrs: &mut L) {
-        for n in 0..LRS_MAX {
-            if self.used >> n & 1 == 0 {
-                continue;
-            }
+        each_lr(self.used, |n| {
             let lr = lrs.read(n);
             if lr.is_finished() {
                 self.evict(lr.intid(), n, lrs);
                 self.requeue(view, lr.intid());
             }
-        }
+        });
         let count = lrs.take_eoi_count();
         for _ in 0..count.min(EOI_COUNT_MAX) {
             // The guest ends its interrupts innermost first: the one of highest priority.
@@ -306,6 +313,9 @@ impl Iface {
             return;
         }
         word.active &= !bit;
+        if w == 0 {
+            self.learn(word);
+        }
         if word.hw & bit != 0 {
             lrs.deactivate(intid);
         }
@@ -366,17 +376,13 @@ impl Iface {
     /// Pending (`active` false) or active bits of word `index` that list registers hold.
     pub fn state<L: LrFile>(&self, index: usize, active: bool, lrs: &L) -> u32 {
         let mut bits = 0;
-        let held = self.used & !lrs.empty();
-        for n in 0..LRS_MAX {
-            if held >> n & 1 == 0 {
-                continue;
-            }
+        each_lr(self.used & !lrs.empty(), |n| {
             let lr = lrs.read(n);
             let (w, bit) = split(lr.intid());
             if w == index && if active { lr.is_active() } else { lr.is_pending() } {
                 bits |= bit;
             }
-        }
+        });
         bits
     }
 
@@ -384,14 +390,13 @@ impl Iface {
     pub fn signals<L: LrFile>(&self, lrs: &L, vmcr: u64) -> bool {
         let mask = (vmcr >> 24) as u8;
         let on = |group1: bool| vmcr >> u32::from(group1) & 1 != 0;
-        let held = self.used & !lrs.empty();
-        for n in 0..LRS_MAX {
-            if held >> n & 1 != 0 {
-                let lr = lrs.read(n);
-                if lr.is_pending() && on(lr.is_group1()) && lr.priority() < mask {
-                    return true;
-                }
-            }
+        let mut signalled = false;
+        each_lr(self.used & !lrs.empty(), |n| {
+            let lr = lrs.read(n);
+            signalled |= lr.is_pending() && on(lr.is_group1()) && lr.priority() < mask;
+        });
+        if signalled || self.ready.occupied() == 0 {
+            return signalled;
         }
         let mut levels = 0;
         for (g, bits) in GROUP_LEVELS.iter().enumerate() {
@@ -417,4 +422,41 @@ fn entry(word: &Word, intid: u32) -> Lr {
         word.hw & bit != 0,
         again,
     )
+}
+
+/// [`Iface::own`] after reset.
+const fn pristine() -> [Lr; 32] {
+    let mut own = [Lr(0); 32];
+    let mut i = 0;
+    while i < 32 {
+        own[i] = Lr::pending(i as u32, 0, false, false, false);
+        i += 1;
+    }
+    own
+}
+
+/// Calls `f` with the number of each set bit of `set`. At most [`LRS_MAX`] turns.
+#[inline]
+fn each_lr(set: u32, mut f: impl FnMut(usize)) {
+    let mut left = set & ((1 << LRS_MAX) - 1);
+    for _ in 0..LRS_MAX {
+        if left == 0 {
+            break;
+        }
+        f(left.trailing_zeros() as usize);
+        left &= left - 1;
+    }
+}
+
+#[cfg(test)]
+impl Iface {
+    /// What is remembered of the private interrupts must be what would be computed.
+    pub fn assert_learnt(&self, word: &Word) {
+        let mut fresh = self.clone();
+        fresh.learn(word);
+        assert_eq!((self.open, self.able), (fresh.open, fresh.able), "remembered enables");
+        for i in 0..32 {
+            assert_eq!(self.own[i as usize], entry(word, i), "remembered entry of {i}");
+        }
+    }
 }

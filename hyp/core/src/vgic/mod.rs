@@ -159,7 +159,10 @@ impl<const N: usize> Vgic<N> {
     pub fn link_hardware(&mut self, intid: u32) {
         let (index, bit) = split(intid);
         match index.checked_sub(1) {
-            None => self.cpus.iter_mut().for_each(|c| c.word.hw |= bit),
+            None => self.cpus.iter_mut().for_each(|c| {
+                c.word.hw |= bit;
+                c.iface.learn_entry(&c.word, intid);
+            }),
             Some(i) => self.spi[i % SPI_WORDS].hw |= bit,
         }
     }
@@ -184,10 +187,22 @@ impl<const N: usize> Vgic<N> {
         self.cpus.get(cpu).map_or(0, |c| c.iface.used())
     }
 
-    /// An edge on `intid` for `cpu` (PPIs, SGIs) or the vCPU it is routed to (SPIs). *Hot.* For a linked interrupt: the physical one was
-    /// acknowledged. `cur` is the vCPU whose list registers `live` are. INTIDs that do not exist change nothing.
-    #[inline]
+    /// An edge on `intid` for `cpu` (PPIs, SGIs) or the vCPU it is routed to (SPIs). *Hot* for a PPI or SGI of the vCPU that runs. For a linked
+    /// interrupt: the physical one was acknowledged. `cur` is the vCPU whose list registers `live` are. INTIDs that do not exist change nothing.
+    #[inline(always)]
     pub fn raise<L: LrFile>(&mut self, cpu: usize, intid: u32, cur: usize, live: &mut L) -> Kick {
+        if intid < 32
+            && cpu == cur
+            && let Some(c) = self.cpus.get_mut(cur)
+            && c.iface.raise_own(intid, live)
+        {
+            return Kick(0);
+        }
+        self.raise_slow(cpu, intid, cur, live)
+    }
+
+    #[inline(never)]
+    fn raise_slow<L: LrFile>(&mut self, cpu: usize, intid: u32, cur: usize, live: &mut L) -> Kick {
         let Some(target) = self.target(cpu, intid) else {
             self.latch(intid);
             return Kick(0);

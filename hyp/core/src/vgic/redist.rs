@@ -47,8 +47,18 @@ impl<const N: usize> Vgic<N> {
         }
     }
 
-    /// Writes `size` bytes at `offset` from the base of the VM's redistributors. *Hot* for enables. Undefined accesses are ignored.
+    /// Writes `size` bytes at `offset` from the base of the VM's redistributors. *Hot* for ISENABLER. Undefined accesses are ignored.
+    #[inline(always)]
     pub fn redist_write<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, cur: usize, live: &mut L) -> Kick {
+        let (cpu, register) = locate(offset);
+        if size == 4 && register == SGI_FRAME + ISENABLER && self.enable_quiet(cpu, 0, value as u32) {
+            return Kick(0);
+        }
+        self.redist_write_slow(offset, size, value, cur, live)
+    }
+
+    #[inline(never)]
+    fn redist_write_slow<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, cur: usize, live: &mut L) -> Kick {
         let (cpu, offset) = locate(offset);
         if cpu >= self.vcpus as usize {
             return Kick(0);
@@ -111,8 +121,27 @@ impl<const N: usize> Vgic<N> {
         }
     }
 
-    /// ISENABLER. *Hot:* the usual write enables what is not pending.
-    #[inline]
+    /// ISENABLER, in the usual case that nothing becomes deliverable by it. *Hot.* False: not the usual case, nothing done.
+    #[inline(always)]
+    pub(super) fn enable_quiet(&mut self, cpu: usize, index: usize, bits: u32) -> bool {
+        let word = match index.checked_sub(1) {
+            None => self.cpus.get_mut(cpu).map(|c| &mut c.word),
+            Some(i) => self.spi.get_mut(i),
+        };
+        let Some(word) = word else { return false };
+        if word.pending() & bits & !word.enabled != 0 {
+            return false;
+        }
+        word.enabled |= bits;
+        if index == 0
+            && let Some(c) = self.cpus.get_mut(cpu)
+        {
+            c.iface.learn(&c.word);
+        }
+        true
+    }
+
+    /// ISENABLER, in any case.
     pub(super) fn set_enable<L: LrFile>(
         &mut self,
         cpu: usize,
@@ -121,15 +150,24 @@ impl<const N: usize> Vgic<N> {
         cur: usize,
         live: &mut L,
     ) -> Kick {
+        if self.enable_quiet(cpu, index, bits) {
+            return Kick(0);
+        }
         let Some(word) = self.word(cpu, index) else {
             return Kick(0);
         };
         let fresh = bits & !word.enabled;
         word.enabled |= bits;
-        if word.deliverable() & fresh == 0 {
-            return Kick(0);
-        }
+        self.learn(cpu, index);
         self.offer_all(cpu, index, fresh, cur, live)
+    }
+
+    fn learn(&mut self, cpu: usize, index: usize) {
+        if index == 0
+            && let Some(c) = self.cpus.get_mut(cpu)
+        {
+            c.iface.learn(&c.word);
+        }
     }
 
     /// ICENABLER.
@@ -146,6 +184,7 @@ impl<const N: usize> Vgic<N> {
         };
         let gone = bits & word.enabled;
         word.enabled &= !bits;
+        self.learn(cpu, index);
         self.each(cpu, index, gone, cur, live, |iface, view, intid, lrs| {
             iface.withdraw(view, intid, lrs)
         })
@@ -294,6 +333,7 @@ impl<const N: usize> Vgic<N> {
     }
 }
 
+const ISENABLER: u32 = 0x100;
 const ISACTIVER: u32 = 0x300;
 
 /// vCPU and offset in its redistributor.

@@ -21,9 +21,24 @@ const IRM: u64 = 1 << 40;
 const ELSEWHERE: u64 = 0xff << 16 | 0xff << 32 | 0xf << 44 | 0xff << 48;
 
 impl<const N: usize> Vgic<N> {
-    /// Trapped write of `value` by vCPU `cur`. *Hot* for an SGI to itself. Targets that do not exist, and SGIs of the other group, are dropped.
-    #[inline]
+    /// Trapped write of `value` by vCPU `cur`. *Hot* for an SGI of group 1 to itself. Targets that do not exist, and SGIs of the other group, are
+    /// dropped.
+    #[inline(always)]
     pub fn send_sgi<L: LrFile>(&mut self, kind: SgiKind, value: u64, cur: usize, live: &mut L) -> Kick {
+        let intid = (value >> INTID_SHIFT) as u32 & 0xf;
+        if kind == SgiKind::Group1
+            && value & (IRM | ELSEWHERE | 0xffff) == 1 << (cur % 16)
+            && let Some(c) = self.cpus.get_mut(cur)
+            && c.word.group >> intid & 1 != 0
+            && c.iface.raise_own(intid, live)
+        {
+            return Kick(0);
+        }
+        self.send_sgi_slow(kind, value, cur, live)
+    }
+
+    #[inline(never)]
+    fn send_sgi_slow<L: LrFile>(&mut self, kind: SgiKind, value: u64, cur: usize, live: &mut L) -> Kick {
         let intid = (value >> INTID_SHIFT) as u32 & 0xf;
         let list = if value & IRM != 0 {
             !(1 << (cur % 32))
@@ -41,7 +56,6 @@ impl<const N: usize> Vgic<N> {
         kick
     }
 
-    #[inline]
     fn send_one<L: LrFile>(&mut self, kind: SgiKind, intid: u32, cpu: usize, cur: usize, live: &mut L) -> Kick {
         let Some(c) = self.cpus.get(cpu) else { return Kick(0) };
         let group1 = c.word.group >> intid & 1 != 0;

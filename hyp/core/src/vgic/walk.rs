@@ -315,6 +315,9 @@ impl<const N: usize> System<N> {
             assert_eq!(seen(self, 0x200), i.pending(), "pending of {id}: {i:?}");
             assert_eq!(seen(self, 0x300), i.active, "active of {id}: {i:?}");
         }
+        for c in &self.vgic.cpus {
+            c.iface.assert_learnt(&c.word);
+        }
         // WFI: must see what could be taken with everything unmasked, and nothing that could not.
         let wants = self.vgic.wants_cpu(self.cur, &self.hw, 0xff << 24 | 3);
         if self.candidates().iter().any(|c| c.0 < 0xf8) {
