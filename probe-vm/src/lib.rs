@@ -10,6 +10,7 @@ extern crate std;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod env;
+pub mod generate;
 pub mod image;
 pub mod interp;
 pub mod jit;

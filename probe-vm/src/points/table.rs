@@ -186,7 +186,7 @@ points! {
     Timer = 14, "timer", TimerCtx {
         /// Time it was due, on the same clock as `time_ns`; `time_ns - due_ns` is how late EL2 got to it.
         due_ns: u64 [Ns],
-        /// Which timer (`enum gnomon_timer`).
+        /// Which timer (`enum gnomon_timer_kind`).
         kind: u32 [None],
         /// VM whose timer it is; 0xffffffff for EL2's own.
         owner: u32 [None],
@@ -269,7 +269,7 @@ codes! {
     }
 
     /// Timers that EL2 serves.
-    TimerKind, "gnomon_timer" {
+    TimerKind, "gnomon_timer_kind" {
         /// A guest's virtual timer, its vCPU running.
         Vtimer = 0, "GNOMON_TIMER_VTIMER";
         /// A guest's virtual timer, its vCPU blocked or preempted: EL2's own timer stood in for it.
