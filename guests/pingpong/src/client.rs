@@ -43,8 +43,8 @@ impl Latency {
     }
 }
 
-/// Runs `count` rounds.
-pub fn run(channel: u64, options: &Platform) {
+/// Runs the rounds that the options ask for.
+pub fn run(channel: u64, may_notify: bool, options: &Platform) {
     let count = options.number("count").unwrap_or(0);
     let pause = options.number("pause_us").unwrap_or(0) * 1000 / timer::tick_ns();
     let mut latency = Latency::NONE;
@@ -63,7 +63,8 @@ pub fn run(channel: u64, options: &Platform) {
             Err(refused) if refused.status == Status::PartnerGone => break,
             Err(refused) => exit::fail("pingpong client", format_args!("round {round}: {:?}", refused.status)),
         }
-        if round % NOTIFY_EVERY == 0
+        if may_notify
+            && round % NOTIFY_EVERY == 0
             && let Err(refused) = hvc::notify(channel, 1 << (round % 64))
             && refused.status != Status::PartnerGone
         {

@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 
+use hyp_abi::rights::ChannelRights;
 use hyp_abi::{Call, IPC_WORDS, Status, call};
 
 /// x0 to x7 after a call.
@@ -183,6 +184,8 @@ pub fn notify_wait(channel: u64, block: bool) -> Result<u64, Refused> {
 pub struct Channel {
     /// VM id of the partner.
     pub partner: u64,
+    /// What this end may do.
+    pub rights: ChannelRights,
     /// INTID that notifications raise; 0 if none.
     pub intid: u32,
 }
@@ -194,6 +197,7 @@ pub struct Channel {
 pub fn channel_info(channel: u64) -> Result<Channel, Refused> {
     call(Call::ChannelInfo, [channel]).map(|x| Channel {
         partner: x[1],
+        rights: ChannelRights::from_bits_truncate(x[2] as u32),
         intid: x[4] as u32,
     })
 }
