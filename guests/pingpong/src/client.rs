@@ -48,6 +48,7 @@ pub fn run(channel: u64, may_notify: bool, options: &Platform) {
     let count = options.number("count").unwrap_or(0);
     let pause = options.number("pause_us").unwrap_or(0) * 1000 / timer::tick_ns();
     let mut latency = Latency::NONE;
+    rt::gic::enable(timer::INTID);
     let mut round = 0;
     while count == 0 || round < count {
         round += 1;
@@ -75,7 +76,7 @@ pub fn run(channel: u64, may_notify: bool, options: &Platform) {
             latency = Latency::NONE;
         }
         if pause > 0 {
-            rest(pause);
+            timer::sleep_until(timer::now() + pause);
         }
     }
     latency.print(round);
@@ -84,15 +85,4 @@ pub fn run(channel: u64, may_notify: bool, options: &Platform) {
     {
         exit::fail("pingpong client", format_args!("stop: {:?}", refused.status));
     }
-}
-
-/// Sleeps in WFI with IRQs masked: a pending interrupt ends a WFI all the same.
-fn rest(ticks: u64) {
-    rt::gic::enable(timer::INTID);
-    let due = timer::now() + ticks;
-    timer::arm(due);
-    while timer::now() < due {
-        rt::cpu::wfi();
-    }
-    timer::disarm();
 }

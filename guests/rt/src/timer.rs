@@ -1,7 +1,7 @@
 //! The virtual timer of the generic timer (PPI 11, INTID 27).
 
 use crate::cpu::{isb, sysreg_write};
-use crate::sysreg_read;
+use crate::{cpu, gic, sysreg_read};
 
 /// Interrupt of the virtual timer.
 pub const INTID: u32 = 27;
@@ -62,6 +62,25 @@ pub fn disarm() {
 pub fn is_due() -> bool {
     isb();
     sysreg_read!(cntv_ctl_el0) & ISTATUS != 0
+}
+
+/// Sleeps in WFI until `due`, with IRQs masked at the CPU and the timer's interrupt enabled. Other interrupts that come
+/// are left pending, and end the WFI again and again.
+pub fn sleep_until(due: u64) {
+    let daif = cpu::irq_off();
+    arm(due);
+    while now() < due {
+        cpu::wfi();
+    }
+    disarm();
+    // Taken by hand: it may have become pending for good when the line rose.
+    if gic::highest_pending() == INTID {
+        let intid = gic::acknowledge();
+        if intid < gic::SPECIAL {
+            gic::end(intid);
+        }
+    }
+    cpu::irq_restore(daif);
 }
 
 /// Spins for `ticks`.

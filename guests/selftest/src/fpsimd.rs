@@ -22,9 +22,7 @@ pub fn run() {
         fp::load(&bank, seed + round);
         hvc::raw([Call::Yield.fid(), 0, 0, 0, 0, 0, 0, 0]);
         if round % 4 == 0 {
-            timer::arm(timer::now() + PAUSE);
-            rt::cpu::wfi();
-            timer::disarm();
+            timer::sleep_until(timer::now() + PAUSE);
         }
         let mut now = [0; 64];
         let rounding = fp::store(&mut now);

@@ -28,9 +28,7 @@ fn pages() -> impl Iterator<Item = usize> {
 }
 
 fn pause(ticks: u64) {
-    timer::arm(timer::now() + ticks);
-    rt::cpu::wfi();
-    timer::disarm();
+    timer::sleep_until(timer::now() + ticks);
 }
 
 fn victim() {
