@@ -53,9 +53,9 @@ pub fn lines<'a>(console: &'a str, word: &'a str) -> impl Iterator<Item = &'a st
         .map(str::trim)
 }
 
-/// `[[vm]]` of a built-in guest with 4 MiB of memory; `more` are further lines.
+/// `[[vm]]` of a built-in guest with 8 MiB of memory; `more` are further lines.
 pub fn guest(name: &str, image: &str, cmdline: &str, more: &str) -> String {
-    format!("[[vm]]\nname = \"{name}\"\nimage = \"guest:{image}\"\ncmdline = \"{cmdline}\"\nmemory = \"4M\"\n{more}\n")
+    format!("[[vm]]\nname = \"{name}\"\nimage = \"guest:{image}\"\ncmdline = \"{cmdline}\"\nmemory = \"8M\"\n{more}\n")
 }
 
 /// `[[channel]]` with calls, and notifications both ways by SPI 8.

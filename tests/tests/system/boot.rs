@@ -16,7 +16,7 @@ fn one_vm_boots_and_powers_off() {
 fn the_guest_sees_the_memory_and_address_of_the_manifest() {
     vm::passes(
         "boot",
-        &vm::guest("one", "selftest", "test=boot", "").replace("4M", "64M"),
+        &vm::guest("one", "selftest", "test=boot", "").replace("8M", "64M"),
     );
 }
 

@@ -19,7 +19,7 @@ fn faults(cmdline: &str, write: bool, address: u64) {
     assert_eq!(stopped.esr >> 26 & 0x3f, 0x24, "a data abort of a lower level");
     assert_eq!(stopped.esr >> 6 & 1 == 1, write, "WnR");
     assert!(
-        (0x4000_0000..0x4040_0000).contains(&stopped.elr),
+        (0x4000_0000..0x4080_0000).contains(&stopped.elr),
         "pc {:#x} is in the guest",
         stopped.elr
     );
@@ -27,12 +27,12 @@ fn faults(cmdline: &str, write: bool, address: u64) {
 
 #[test]
 fn a_read_beyond_ram() {
-    faults("test=fault kind=read", false, 0x4040_0000);
+    faults("test=fault kind=read", false, 0x4080_0000);
 }
 
 #[test]
 fn a_write_beyond_ram() {
-    faults("test=fault kind=write", true, 0x4040_0000);
+    faults("test=fault kind=write", true, 0x4080_0000);
 }
 
 #[test]
