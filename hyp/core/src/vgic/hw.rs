@@ -10,6 +10,8 @@ pub struct Hw {
     pub lr: Vec<Lr>,
     pub control: u32,
     pub eoi_count: u32,
+    /// Physical interrupts deactivated.
+    pub deactivated: Vec<u32>,
 }
 
 impl LrFile for Hw {
@@ -43,7 +45,9 @@ impl LrFile for Hw {
     fn take_eoi_count(&mut self) -> u32 {
         core::mem::take(&mut self.eoi_count)
     }
-    fn deactivate(&mut self, _: u32) {}
+    fn deactivate(&mut self, pintid: u32) {
+        self.deactivated.push(pintid);
+    }
 }
 
 impl Hw {

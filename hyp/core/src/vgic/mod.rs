@@ -302,6 +302,22 @@ impl<const N: usize> Vgic<N> {
         self.cpus.get(cpu).is_some_and(|c| self.holds(cpu, intid, &c.saved))
     }
 
+    /// The line of linked private interrupt `intid` of the running vCPU `cur` is low again: a pending state that the guest has not acknowledged
+    /// goes away, and the physical interrupt is deactivated. List registers do not follow a line by themselves, so this is called
+    /// where it matters: before WFI decides.
+    #[inline]
+    pub fn line_fell<L: LrFile>(&mut self, intid: u32, cur: usize, live: &mut L) {
+        let Some((iface, mut view, _)) = self.parts(cur) else {
+            return;
+        };
+        let (index, bit) = split(intid);
+        if iface.live(intid, live.empty()).is_none() && view.word(index).latch & bit == 0 {
+            return;
+        }
+        iface.clear_pending(&mut view, intid, live);
+        iface.refill(&mut view, live);
+    }
+
     /// The vCPU that `intid` goes to. SPIs routed to an affinity that no vCPU has go nowhere.
     #[inline]
     fn target(&self, cpu: usize, intid: u32) -> Option<usize> {

@@ -77,6 +77,7 @@ impl<const N: usize> System<N> {
                 lr: vec![Lr(0); lrs],
                 control: 0,
                 eoi_count: 0,
+                deactivated: Vec::new(),
             },
             cur: 0,
             private: vec![private; N],
