@@ -45,6 +45,24 @@ impl PathStat {
             max: 0,
         }
     }
+
+    /// Counts one exit. *Hot*: nine instructions. True if it is a new extreme: [`PathStat::extreme`] takes it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add(&mut self, spent: u32) -> bool {
+        self.count += 1;
+        self.sum += spent as u64;
+        // One comparison: below the least wraps around to something large.
+        spent.wrapping_sub(self.min) > self.max.wrapping_sub(self.min)
+    }
+
+    /// Widens the extremes.
+    #[cold]
+    #[inline(never)]
+    pub fn extreme(&mut self, spent: u32) {
+        self.min = self.min.min(spent);
+        self.max = self.max.max(spent);
+    }
 }
 
 impl Default for PathStat {
@@ -133,9 +151,12 @@ pub enum Deferred {
     SError,
 }
 
-/// State of one CPU.
+/// State of one CPU. The counts come first: every exit reaches them with a short offset.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Cpu {
+    /// Counts, by [`PathId`].
+    pub paths: [PathStat; PathId::COUNT],
     /// Slot whose registers are in the hardware; [`NO_SLOT`] before the first.
     pub loaded: u32,
     /// Counter value at the entry of the exit that goes on in the slow part.
@@ -146,8 +167,6 @@ pub struct Cpu {
     pub idle: bool,
     /// VMs, as bits, that stopped in this exit: what they leave behind is cleared before the next guest runs.
     pub hazard: u32,
-    /// Counts, by [`PathId`].
-    pub paths: [PathStat; PathId::COUNT],
     /// Run queue over the slots.
     pub sched: Sched,
     /// Timers of vCPUs that are off the CPU.
@@ -207,17 +226,13 @@ impl Cpu {
         Some((vcpu, vm))
     }
 
-    /// Counts an exit of `path` that took `spent`. *Hot*: eleven instructions when no extreme is new.
+    /// Counts an exit of `path` that took `spent`.
     #[inline(always)]
     pub fn note(&mut self, path: PathId, spent: u32) {
-        let Some(stat) = self.paths.get_mut(path as usize) else {
-            return;
-        };
-        stat.count += 1;
-        stat.sum += u64::from(spent);
-        // One comparison: below the least wraps around to something large.
-        if spent.wrapping_sub(stat.min) > stat.max.wrapping_sub(stat.min) {
-            extreme(stat, spent);
+        if let Some(stat) = self.paths.get_mut(path as usize)
+            && stat.add(spent)
+        {
+            stat.extreme(spent);
         }
     }
 
@@ -262,13 +277,6 @@ impl Default for Cpu {
     fn default() -> Self {
         Self::new()
     }
-}
-
-#[cold]
-#[inline(never)]
-fn extreme(stat: &mut PathStat, spent: u32) {
-    stat.min = stat.min.min(spent);
-    stat.max = stat.max.max(spent);
 }
 
 #[cfg(test)]

@@ -79,6 +79,10 @@ mod fid {
 }
 
 const PSCI_1_1: u64 = 0x1_0001;
+/// Function identifier of PSCI_VERSION, for the fast path.
+pub const VERSION_CALL: u32 = fid::PSCI_VERSION;
+/// What it returns.
+pub const VERSION_VALUE: u64 = PSCI_1_1;
 const SMCCC_1_2: u64 = 0x1_0002;
 /// MIGRATE_INFO_TYPE: no trusted OS that would need migration.
 const NO_TRUSTED_OS: u64 = 2;

@@ -3,7 +3,7 @@
 //! The site's `nop`, its out-of-line block and its point are recorded in `.probe_sites`; [`crate::sites`] turns the
 //! `nop` into a branch to the block and back. The block fills the CPU's context buffer and runs the point's probes.
 
-use core::arch::asm;
+use core::arch::{asm, global_asm};
 
 use hyp_abi::PathId;
 use hyp_core::dispatch::Points;
@@ -52,19 +52,66 @@ const fn pair(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
 }
 
-/// Fills in a firing and runs the point's probes.
-#[cold]
-#[inline(never)]
-fn fire<const N: usize>(context: &mut Context, point: PointId, path: u32, fields: [u64; N]) {
-    const { assert!(HEADER + N <= WORDS) };
+/// Most fields of a point.
+const FIELDS: usize = 4;
+const _: () = assert!(HEADER + FIELDS <= WORDS);
+
+/// Fills in a firing and runs the point's probes. `what` is point | path << 32.
+extern "C" fn run(context: &mut Context, what: u64, a: u64, b: u64, c: u64, d: u64) {
     context.words[0] = time::ticks() << TICK_SHIFT;
-    context.words[2] = pair(0, path);
-    for (to, from) in context.words.iter_mut().skip(HEADER).zip(fields) {
-        *to = from;
-    }
+    context.words[2] = what & 0xffff_ffff_0000_0000;
+    [context.words[3], context.words[4], context.words[5], context.words[6]] = [a, b, c, d];
     let vm = context.words[1] as u32;
-    if let Some(arms) = store::shared().probes.arms(point) {
+    if let Some(arms) = store::shared().probes.arms_at(what as u32 as usize) {
         arms.fire(vm, context.bytes());
+    }
+}
+
+// Around a firing: x0-x7 are the caller's to lose, x8-x18 are kept here, the rest Rust keeps. So a site that is a `nop` costs
+// its function no register.
+global_asm!(
+    ".section .text.fire_point, \"ax\"",
+    ".balign 16",
+    ".global fire_point",
+    "fire_point:",
+    "stp x8, x9, [sp, #-96]!",
+    "stp x10, x11, [sp, #16]",
+    "stp x12, x13, [sp, #32]",
+    "stp x14, x15, [sp, #48]",
+    "stp x16, x17, [sp, #64]",
+    "stp x18, x30, [sp, #80]",
+    "bl {run}",
+    "ldp x18, x30, [sp, #80]",
+    "ldp x16, x17, [sp, #64]",
+    "ldp x14, x15, [sp, #48]",
+    "ldp x12, x13, [sp, #32]",
+    "ldp x10, x11, [sp, #16]",
+    "ldp x8, x9, [sp], #96",
+    "ret",
+    run = sym run,
+);
+
+/// Fires `point` on `path` with up to four fields.
+#[inline(always)]
+fn fire<const N: usize>(context: &mut Context, point: PointId, path: u32, fields: [u64; N]) {
+    const { assert!(N <= FIELDS) };
+    let [a, b, c, d] = core::array::from_fn(|i| fields.get(i).copied().unwrap_or(0));
+    // SAFETY: 1. `fire_point` keeps every register but x0-x7, flags and memory the context's. 2. The link register is put on
+    // the stack around the call, which is aligned and has room.
+    unsafe {
+        asm!(
+            "str x30, [sp, #-16]!",
+            "bl fire_point",
+            "ldr x30, [sp], #16",
+            inout("x0") core::ptr::from_mut(context) => _,
+            inout("x1") point as u64 | u64::from(path) << 32 => _,
+            inout("x2") a => _,
+            inout("x3") b => _,
+            inout("x4") c => _,
+            inout("x5") d => _,
+            lateout("x6") _,
+            lateout("x7") _,
+        );
     }
 }
 

@@ -36,6 +36,7 @@
     save_light
     mrs     x1, pmevcntr3_el0          // pmu.rs
     mrs     x0, tpidr_el2
+    mov     x2, sp
     mov     sp, x0
     bl      \handler
     cbnz    x1, exit_outcome

@@ -1,13 +1,14 @@
 //! The fast path: exits that return to the same vCPU and touch only registers every exit saves.
 //!
-//! Each function decides before it changes anything; `None` means "not here" and leaves everything as it was.
+//! `hyp-el2` has one entry for each exit class, which calls one of these with the vCPU, its VM and the machine apart. Each decides
+//! before it changes anything: `false` or `None` means "not here", everything is as it was, and the slow part takes over.
 
 use hyp_abi::PathId;
 use probe_vm::points::{Cause, TimerKind};
 
 use super::Machine;
-use crate::cpu::{Cpu, Deferred, Vm};
-use crate::exit::{Access, Esr, class, fault_ipa, sysreg};
+use crate::cpu::Vm;
+use crate::exit::{Access, Esr, fault_ipa, sysreg};
 use crate::psci::{self, Action, Power};
 use crate::vcpu::{Frame, Vcpu};
 use crate::vgic::{DIST_BYTES, REDIST_BYTES, SgiKind};
@@ -25,97 +26,140 @@ pub const MAINTENANCE: u32 = 25;
 /// First INTID that means "none".
 pub const SPECIAL: u32 = 1020;
 
-const PSCI_CALLER_SMC_BYTES: u64 = 4;
-
-/// A synchronous exit.
+/// PSCI_VERSION, the call that measures the road in and out: no VM is looked at.
 #[inline(always)]
-pub fn sync<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Option<PathId> {
-    let esr = Esr(m.esr());
-    let (vcpu, vm) = cpu.running()?;
-    match esr.class() {
-        class::HVC => psci_call(vcpu, vm, m),
-        class::DATA_ABORT => data_abort(vcpu, vm, m, esr),
-        class::SYSREG => sgi(vcpu, vm, m, esr),
-        class::SMC => {
-            let path = psci_call(vcpu, vm, m)?;
-            m.set_pc(m.pc() + PSCI_CALLER_SMC_BYTES);
-            Some(path)
-        }
-        _ => None,
+pub fn psci_version<M: Machine>(vcpu: &mut Vcpu, m: &mut M) -> bool {
+    if vcpu.frame.x::<0>() as u32 != psci::VERSION_CALL {
+        return false;
     }
+    announce(&vcpu.frame, m);
+    vcpu.frame.set_x::<0>(psci::VERSION_VALUE);
+    true
 }
 
-/// PSCI and SMCCC calls that only return a value.
 #[inline(always)]
-fn psci_call<M: Machine>(vcpu: &mut Vcpu, vm: &Vm, m: &mut M) -> Option<PathId> {
+fn announce<M: Machine>(frame: &Frame, m: &mut M) {
+    m.vm_exit(PathId::Psci);
+    m.hypercall(PathId::Psci, frame);
+    m.psci(PathId::Psci, frame);
+}
+
+/// PSCI and SMCCC calls that only return a value; false for the others.
+#[inline(always)]
+pub fn psci_call<M: Machine>(vcpu: &mut Vcpu, vm: &Vm, m: &mut M) -> bool {
     let function = vcpu.frame.x::<0>() as u32;
     if !psci::is_ours(function) {
-        return None;
+        return false;
     }
     let x = [vcpu.frame.x::<1>(), vcpu.frame.x::<2>(), vcpu.frame.x::<3>()];
     let Action::Return(value) = psci::call(function, x, &[Power::On], &vm.ram) else {
-        return None;
+        return false;
     };
-    m.vm_exit(PathId::Psci);
-    m.hypercall(PathId::Psci, &vcpu.frame);
-    m.psci(PathId::Psci, &vcpu.frame);
+    announce(&vcpu.frame, m);
     vcpu.frame.set_x::<0>(value);
-    Some(PathId::Psci)
+    true
 }
 
+/// An access to an emulated device, decoded.
+#[derive(Clone, Copy)]
+pub struct DeviceAccess {
+    /// Register, size, direction.
+    pub access: Access,
+    /// Where.
+    pub ipa: u64,
+    /// Bytes to step over.
+    pub step: u64,
+}
+
+/// A data abort that is an access to nothing mapped, by an instruction the syndrome describes, of a register that every exit saves.
 #[inline(always)]
-fn data_abort<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, esr: Esr) -> Option<PathId> {
+pub fn device_access<M: Machine>(m: &M, esr: Esr) -> Option<DeviceAccess> {
     let access = esr.access()?;
     if !Frame::is_light(access.register) {
         return None;
     }
-    mmio(vcpu, vm, m, esr, access)
+    locate(m, esr, access)
 }
 
-/// An access to an emulated device; any register of the frame must be valid that `access` names.
 #[inline(always)]
-pub(super) fn mmio<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, esr: Esr, access: Access) -> Option<PathId> {
+pub(super) fn locate<M: Machine>(m: &M, esr: Esr, access: Access) -> Option<DeviceAccess> {
     if !esr.is_translation() || esr.in_walk() {
         return None;
     }
     let ipa = fault_ipa(m.hpfar(), m.far());
-    let dist = ipa.wrapping_sub(GICD_IPA);
-    let redist = ipa.wrapping_sub(GICR_IPA);
-    let uart = ipa.wrapping_sub(vm.uart_base);
-    let path = if dist < DIST_BYTES {
-        PathId::MmioGicd
-    } else if redist < REDIST_BYTES {
-        PathId::MmioGicr
-    } else if uart < crate::pl011::WINDOW_BYTES {
-        PathId::MmioUart
-    } else {
-        return None;
-    };
-    m.vm_exit(path);
-    let stored = access.stored(vcpu.frame.get(access.register));
-    let value = match (path, access.write) {
-        (PathId::MmioGicd, false) => vm.vgic.dist_read(dist as u32, access.size, 0, m),
-        (PathId::MmioGicd, true) => {
-            let _ = vm.vgic.dist_write(dist as u32, access.size, stored, 0, m);
-            stored
-        }
-        (PathId::MmioGicr, false) => vm.vgic.redist_read(redist as u32, access.size, 0, m),
-        (PathId::MmioGicr, true) => {
-            let _ = vm.vgic.redist_write(redist as u32, access.size, stored, 0, m);
-            stored
-        }
-        (_, false) => uart_read(vcpu.vm, vm, m, uart as u32),
-        (_, true) => {
-            uart_write(vcpu.vm, vm, m, uart as u32, stored as u32);
-            stored
-        }
-    };
-    m.mmio(path, ipa, value, access);
-    if !access.write {
-        vcpu.frame.set(access.register, access.loaded(value));
+    Some(DeviceAccess {
+        access,
+        ipa,
+        step: esr.instruction_bytes(),
+    })
+}
+
+#[inline(always)]
+fn complete<M: Machine>(vcpu: &mut Vcpu, m: &mut M, path: PathId, at: &DeviceAccess, value: u64) {
+    m.mmio(path, at.ipa, value, at.access);
+    if !at.access.write {
+        vcpu.frame.set(at.access.register, at.access.loaded(value));
     }
-    m.set_pc(m.pc() + esr.instruction_bytes());
-    Some(path)
+    m.set_pc(m.pc() + at.step);
+}
+
+/// The distributor: `offset` is inside it. The commonest reads and writes are inlined where `HOT`.
+#[inline(always)]
+pub fn gicd<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAccess) {
+    let offset = at.ipa.wrapping_sub(GICD_IPA) as u32;
+    m.vm_exit(PathId::MmioGicd);
+    let value = if at.access.write {
+        let stored = at.access.stored(vcpu.frame.get(at.access.register));
+        let _ = vm.vgic.dist_write(offset, at.access.size, stored, 0, m);
+        stored
+    } else {
+        vm.vgic.dist_read(offset, at.access.size, 0, m)
+    };
+    complete(vcpu, m, PathId::MmioGicd, at, value);
+}
+
+/// The redistributor.
+#[inline(always)]
+pub fn gicr<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAccess) {
+    let offset = at.ipa.wrapping_sub(GICR_IPA) as u32;
+    m.vm_exit(PathId::MmioGicr);
+    let value = if at.access.write {
+        let stored = at.access.stored(vcpu.frame.get(at.access.register));
+        let _ = vm.vgic.redist_write(offset, at.access.size, stored, 0, m);
+        stored
+    } else {
+        vm.vgic.redist_read(offset, at.access.size, 0, m)
+    };
+    complete(vcpu, m, PathId::MmioGicr, at, value);
+}
+
+/// The console.
+#[inline(always)]
+pub fn uart<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAccess) {
+    let offset = at.ipa.wrapping_sub(vm.uart_base) as u32;
+    m.vm_exit(PathId::MmioUart);
+    let value = if at.access.write {
+        let stored = at.access.stored(vcpu.frame.get(at.access.register));
+        uart_write(vcpu.vm, vm, m, offset, stored as u32);
+        stored
+    } else {
+        uart_read(vm, m, offset)
+    };
+    complete(vcpu, m, PathId::MmioUart, at, value);
+}
+
+/// Which device an address belongs to, as its path.
+#[inline(always)]
+pub fn device_of(ipa: u64, uart_base: u64) -> Option<PathId> {
+    if ipa.wrapping_sub(GICD_IPA) < DIST_BYTES {
+        Some(PathId::MmioGicd)
+    } else if ipa.wrapping_sub(GICR_IPA) < REDIST_BYTES {
+        Some(PathId::MmioGicr)
+    } else if ipa.wrapping_sub(uart_base) < crate::pl011::WINDOW_BYTES {
+        Some(PathId::MmioUart)
+    } else {
+        None
+    }
 }
 
 /// UARTFR.TXFF: shown when the physical console would not take the byte.
@@ -123,7 +167,7 @@ const FR: u32 = 0x18;
 const FR_TXFF: u64 = 1 << 5;
 const FR_TXFE: u64 = 1 << 7;
 
-fn uart_read<M: Machine>(_id: u8, vm: &mut Vm, m: &mut M, offset: u32) -> u64 {
+fn uart_read<M: Machine>(vm: &mut Vm, m: &mut M, offset: u32) -> u64 {
     let value = u64::from(vm.uart.read(offset));
     if offset == FR && !m.console_room() {
         return value & !FR_TXFE | FR_TXFF;
@@ -144,12 +188,12 @@ pub(super) fn uart_line<M: Machine>(vm: &mut Vm, m: &mut M) {
     let _ = vm.vgic.set_line(vm.uart_intid, vm.uart.irq(), 0, m);
 }
 
-/// An SGI to itself, the only kind one vCPU can send.
+/// An SGI by a register that every exit saves.
 #[inline(always)]
-fn sgi<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, esr: Esr) -> Option<PathId> {
+pub fn sgi<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, esr: Esr) -> bool {
     let access = esr.sysreg();
     if access.key != sysreg::SGI1R || !access.write || !Frame::is_light(access.register) {
-        return None;
+        return false;
     }
     let value = vcpu.frame.get(access.register);
     m.vm_exit(PathId::SysregSgi);
@@ -162,24 +206,18 @@ fn sgi<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, esr: Esr) -> Option<
     );
     m.sysreg_trap(PathId::SysregSgi, access.key, value, true);
     m.set_pc(m.pc() + 4);
-    Some(PathId::SysregSgi)
+    true
 }
 
-/// A physical interrupt while a vCPU ran. What is not served here is left in `deferred`, acknowledged.
+/// Whether an acknowledged interrupt is a timer of the running vCPU.
 #[inline(always)]
-pub fn irq<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Option<PathId> {
-    let intid = m.acknowledge();
-    if intid == VIRTUAL_TIMER || intid == PHYSICAL_TIMER {
-        return timer(cpu, m, intid);
-    }
-    cpu.deferred = Deferred::Irq(intid);
-    None
+pub const fn is_timer(intid: u32) -> bool {
+    intid == VIRTUAL_TIMER || intid == PHYSICAL_TIMER
 }
 
 /// A timer of the running vCPU: its interrupt goes to the guest with the physical one linked.
 #[inline(always)]
-pub(super) fn timer<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32) -> Option<PathId> {
-    let (vcpu, vm) = cpu.running()?;
+pub fn timer<M: Machine>(vcpu: &Vcpu, vm: &mut Vm, m: &mut M, intid: u32) {
     let owner = u32::from(vcpu.vm);
     m.vm_exit(PathId::IrqVtimer);
     m.irq(PathId::IrqVtimer, intid, owner);
@@ -187,5 +225,4 @@ pub(super) fn timer<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32) -> Option<
     m.drop_priority(intid);
     let _ = vm.vgic.raise(0, intid, 0, m);
     m.virq_inject(PathId::IrqVtimer, owner, intid, Cause::Timer as u32);
-    Some(PathId::IrqVtimer)
 }

@@ -22,9 +22,11 @@ const TAKE_MAX: usize = 64;
 pub fn serve<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32) -> PathId {
     let path = match intid {
         VIRTUAL_TIMER | PHYSICAL_TIMER => {
-            let path = timer(cpu, m, intid).unwrap_or(PathId::IrqOther);
-            wake_loaded(cpu, m, path, Cause::Timer, intid);
-            return path;
+            if let Some((vcpu, vm)) = cpu.running() {
+                timer(vcpu, vm, m, intid);
+            }
+            wake_loaded(cpu, m, PathId::IrqVtimer, Cause::Timer, intid);
+            return PathId::IrqVtimer;
         }
         SPECIAL.. => {
             m.vm_exit(PathId::IrqOther);

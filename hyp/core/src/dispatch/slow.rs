@@ -117,13 +117,20 @@ fn system_register<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
 }
 
 fn data_abort<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
-    if let Some(access) = esr.access()
-        && let Some((vcpu, vm)) = cpu.running()
-        && let Some(path) = fast::mmio(vcpu, vm, m, esr, access)
-    {
-        return path;
+    let Some(at) = esr.access().and_then(|access| fast::locate(m, esr, access)) else {
+        return fault(cpu, m);
+    };
+    let Some((vcpu, vm)) = cpu.running() else {
+        return PathId::Stage2Fault;
+    };
+    let device = fast::device_of(at.ipa, vm.uart_base);
+    match device {
+        Some(PathId::MmioGicd) => fast::gicd(vcpu, vm, m, &at),
+        Some(PathId::MmioGicr) => fast::gicr(vcpu, vm, m, &at),
+        Some(_) => fast::uart(vcpu, vm, m, &at),
+        None => return fault(cpu, m),
     }
-    fault(cpu, m)
+    device.unwrap_or(PathId::Stage2Fault)
 }
 
 /// A stage-2 abort that nothing answers: the VM stops.

@@ -105,6 +105,12 @@ impl<C: RunProbe> Probes<'_, C> {
         self.arms.get(point as usize)
     }
 
+    /// The probes of the point of number `point`. *Hot.*
+    #[inline]
+    pub fn arms_at(&self, point: usize) -> Option<&PointArms<C>> {
+        self.arms.get(point)
+    }
+
     /// ProbeAttach. `filter`: a VM id or [`FILTER_ANY`], which means every VM that the caller may see.
     pub fn attach(
         &mut self,
