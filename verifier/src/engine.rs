@@ -198,7 +198,9 @@ pub struct Verifier<'m, 'e, C> {
     pub(crate) worst: (u64, u64, u32),
     first_refusal: Option<Rejected>,
     outcome: Outcome,
-    last_pc: u32,
+    /// Nodes of the trace in use, and pieces of the witness.
+    pub(crate) nodes: u32,
+    pub(crate) witness: usize,
 }
 
 /// A place and a reason.
@@ -244,7 +246,8 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             worst: (0, 0, 0),
             first_refusal: None,
             outcome: Outcome::Open,
-            last_pc: 0,
+            nodes: 1,
+            witness: 0,
         };
         let max = env.limits.insns_max;
         if slots == 0 {
@@ -318,7 +321,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             }
             return;
         }
-        self.last_pc = self.pc;
+        self.trace_room();
         let result = match self.space() {
             Err(why) => Err(why),
             Ok(()) if self.cur.is_some() => self.execute(observer),
@@ -506,7 +509,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             maps: self.m.maps.get(..self.maps as usize).unwrap_or(&[]),
             subprograms: self.m.subprograms.get(..self.graph.subs as usize).unwrap_or(&[]),
             loops: self.m.loops.get(..self.loops_found()).unwrap_or(&[]),
-            witness: self.m.witness.get(..self.witness_len()).unwrap_or(&[]),
+            witness: self.m.witness.get(..self.witness).unwrap_or(&[]),
             slots: &*self.m.slots,
             sites: self.m.sites.get(..self.graph.sites as usize).unwrap_or(&[]),
             totals,

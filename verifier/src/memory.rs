@@ -118,7 +118,7 @@ pub struct Pool<const INSNS: usize> {
     subprograms: [Subprogram; SUBPROGRAMS],
     components: [Component; LOOPS],
     loops: [LoopBound; LOOPS],
-    nodes: [Node; INSNS],
+    nodes: [[Node; INSNS]; 2],
     witness: [WitnessRun; INSNS],
     counts: [u64; INSNS],
     acts: [Act; ACTS],
@@ -144,7 +144,7 @@ impl<const INSNS: usize> Pool<INSNS> {
             subprograms: [NO_SUB; SUBPROGRAMS],
             components: [Component::BLANK; LOOPS],
             loops: [NO_LOOP; LOOPS],
-            nodes: [Node::BLANK; INSNS],
+            nodes: [[Node::BLANK; INSNS]; 2],
             witness: [WitnessRun {
                 start: 0,
                 end: 0,
@@ -171,7 +171,7 @@ impl<const INSNS: usize> Pool<INSNS> {
             subprograms: &mut self.subprograms,
             components: &mut self.components,
             loops: &mut self.loops,
-            nodes: &mut self.nodes,
+            nodes: self.nodes.as_flattened_mut(),
             witness: &mut self.witness,
             counts: &mut self.counts,
             acts: &mut self.acts,
@@ -203,7 +203,7 @@ macro_rules! heap_memory {
         let mut subprograms = vec![$crate::verified::Subprogram::default(); small];
         let mut components = vec![$crate::memory::Component::BLANK; small];
         let mut loops = vec![$crate::verified::LoopBound::default(); small];
-        let mut nodes = vec![$crate::memory::Node::BLANK; slots + 1024];
+        let mut nodes = vec![$crate::memory::Node::BLANK; 2 * slots + 1024];
         let mut witness = vec![$crate::verified::WitnessRun::default(); slots];
         let mut counts = vec![0u64; slots];
         let mut acts = vec![$crate::memory::Act::BLANK; $crate::memory::ACTS];

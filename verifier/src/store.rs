@@ -85,6 +85,8 @@ pub struct State {
     /// Where it goes when it waits in a loop's exit list.
     pub(crate) target: u32,
     pub(crate) next: u16,
+    /// It is parked, not free.
+    pub(crate) parked: bool,
 }
 
 impl State {
@@ -108,6 +110,7 @@ impl State {
         trace: 0,
         target: 0,
         next: NIL,
+        parked: false,
     };
 
     /// The live stack chunks.
@@ -199,6 +202,7 @@ impl<'m> Store<'m> {
         self.chunks_left = n.saturating_sub(1) as u32;
         let m = self.states.len().min(usize::from(NIL));
         for (i, s) in self.states.iter_mut().enumerate().take(m) {
+            s.parked = false;
             s.next = if i + 1 < m { i as u16 + 1 } else { NIL };
         }
         self.state_free = if m > 0 { 0 } else { NIL };
@@ -295,7 +299,7 @@ impl<'m> Store<'m> {
             Some(cell) => {
                 self.state_free = cell.next;
                 self.states_left = self.states_left.saturating_sub(1);
-                *cell = State { next: NIL, ..s };
+                *cell = State { next: NIL, parked: true, ..s };
                 at
             }
             None => {
@@ -310,6 +314,7 @@ impl<'m> Store<'m> {
         match self.states.get_mut(usize::from(at)) {
             Some(cell) => {
                 let s = *cell;
+                cell.parked = false;
                 cell.next = self.state_free;
                 self.state_free = at;
                 self.states_left += 1;
