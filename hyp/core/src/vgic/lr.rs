@@ -179,6 +179,9 @@ impl LrFile for SavedLrs {
     fn empty(&self) -> u32 {
         let mut bits = 0;
         for (n, lr) in self.lr.iter().enumerate() {
+            if self.usable >> n == 0 {
+                break;
+            }
             bits |= u32::from(lr.is_empty()) << n;
         }
         bits & self.usable
