@@ -6,14 +6,12 @@ use verifier::cost::CostModel;
 use verifier::env::MapDesc;
 use verifier::reject::Why;
 use verifier::verified::{LoopBound, Subprogram, Totals, WitnessRun};
-use verifier::{Pool, Program, Rejected, Step, Verifier};
+use verifier::{Memory, Pool, Program, Rejected, Step, Verifier};
 
 use crate::env::Environment;
 
 /// Programs of up to this many slots are verified in the memory the hypervisor has, so that what fits here fits there.
 pub const SMALL_SLOTS: usize = 4096;
-/// Larger ones, which only other environments take.
-pub const LARGE_SLOTS: usize = 1 << 16;
 /// Units of one step: as much as one hypercall does is of no concern here, but that steps resume is.
 const UNITS_PER_STEP: u32 = 1 << 16;
 /// The verifier's memory is built on the stack before it goes to the heap.
@@ -23,17 +21,6 @@ const THREAD_STACK_BYTES: usize = 256 << 20;
 #[derive(Default)]
 pub struct Arena {
     small: Option<Box<Pool<SMALL_SLOTS>>>,
-    large: Option<Box<Pool<LARGE_SLOTS>>>,
-}
-
-impl Arena {
-    fn memory(&mut self, slots: usize) -> verifier::Memory<'_> {
-        if slots <= SMALL_SLOTS {
-            self.small.get_or_insert_with(|| Box::new(Pool::new())).memory()
-        } else {
-            self.large.get_or_insert_with(|| Box::new(Pool::new())).memory()
-        }
-    }
 }
 
 /// What is known of an accepted program.
@@ -58,9 +45,17 @@ pub struct Answer {
     pub micros: f64,
 }
 
-/// Verifies one program.
+/// Verifies one program. Where it is larger than the hypervisor would take, memory is made for it.
 pub fn verify<C: CostModel>(arena: &mut Arena, text: &[u64], maps: &[MapDesc], env: &Environment, cost: C) -> Answer {
-    let memory = arena.memory(text.len());
+    if text.len() <= SMALL_SLOTS {
+        let memory = arena.small.get_or_insert_with(|| Box::new(Pool::new())).memory();
+        return run(memory, text, maps, env, cost);
+    }
+    verifier::heap_memory!(let memory = text.len());
+    run(memory, text, maps, env, cost)
+}
+
+fn run<C: CostModel>(memory: Memory<'_>, text: &[u64], maps: &[MapDesc], env: &Environment, cost: C) -> Answer {
     let begin = Instant::now();
     let mut verifier = Verifier::start(memory, &Program { text, maps }, env.env(), cost);
     let verdict = loop {

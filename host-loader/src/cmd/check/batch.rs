@@ -29,9 +29,10 @@ struct Row {
     insns: String,
     #[serde(default)]
     fixups: BTreeMap<String, Vec<usize>>,
-    /// `BPF_PROG_TYPE_*`; 0 where it does not matter.
+    /// `BPF_PROG_TYPE_*` of a row of Linux's self-tests.
+    prog_type: Option<u32>,
     #[serde(default)]
-    prog_type: u32,
+    strict_align: bool,
 }
 
 #[derive(Serialize)]
@@ -105,7 +106,7 @@ struct Batch {
     system: System,
     kind: Option<ProgramType>,
     arena: Arena,
-    environments: BTreeMap<u32, Environment>,
+    environments: BTreeMap<(Option<u32>, bool), Environment>,
 }
 
 impl Batch {
@@ -123,10 +124,11 @@ impl Batch {
         let mut slots = slots(&row.insns)?;
         let (maps, names) = bind_maps(&mut slots, &row.fixups)?;
         let (system, kind) = (self.system, self.kind);
+        let of_row = (row.prog_type, row.strict_align);
         let env = self
             .environments
-            .entry(row.prog_type)
-            .or_insert_with(|| environment(system, kind, row.prog_type));
+            .entry(of_row)
+            .or_insert_with(|| environment(system, kind, of_row));
         let text = verify::words(&slots);
         let answer = verify::verify(&mut self.arena, &text, &maps, env, verifier::UnitCost);
         let scene = Scene {
@@ -151,17 +153,14 @@ impl Batch {
     }
 }
 
-/// A row has no section: under Linux its type is its number's, `--type`, or a socket filter; under Gnomon it is a probe
-/// that sees nothing of its context and may call what depends on no point.
-fn environment(system: System, kind: Option<ProgramType>, number: u32) -> Environment {
-    match system {
-        System::Linux => {
-            let kind = kind
-                .or(ProgramType::from_number(number))
-                .unwrap_or(ProgramType::SocketFilter);
-            linux::environment(kind, "")
-        }
-        System::Gnomon => gnomon::batch_environment(),
+/// A row has no section. One that says its Linux type is judged as Linux judges its own self-tests. Another is, under
+/// Gnomon, a probe that sees nothing of its context and may call what depends on no point; under Linux it has the type of
+/// `--type`, or is a socket filter.
+fn environment(system: System, kind: Option<ProgramType>, row: (Option<u32>, bool)) -> Environment {
+    match (system, kind, row) {
+        (_, None, (Some(number), strict_align)) => linux::selftest_environment(number, strict_align),
+        (System::Linux, kind, _) => linux::environment(kind.unwrap_or(ProgramType::SocketFilter), ""),
+        (System::Gnomon, ..) => gnomon::batch_environment(),
     }
 }
 

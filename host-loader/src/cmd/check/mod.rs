@@ -24,7 +24,7 @@ use crate::verify::{self, Answer, Arena};
 /// The exit status is 0 if all are accepted, 1 if one is refused, 2 if the input is not an object with programs.
 ///
 /// With `--batch` the input is a file of JSON rows `{"name", "insns": hex, "fixups": {map kind: [slots]}}`, and the
-/// output one JSON row each; a row that is not a program gives a row with an `error`, and the rest go on. The exit
+/// output one JSON row each. Rows with a `prog_type` are judged by the rules Linux has for it, others as probes. A row that is not a program gives a row with an `error`, and the rest go on. The exit
 /// status is then 0 unless the file cannot be read or a row is in error (2).
 ///
 /// Examples:

@@ -65,7 +65,9 @@ pub(super) const RECORD: ArgKind = ArgKind::Record;
 pub(super) const STR: ArgKind = ArgKind::ConstString;
 pub(super) const CALL: ArgKind = ArgKind::Callback;
 pub(super) const STACK0: ArgKind = ArgKind::StackOrNull;
-pub(super) const ZERO: ArgKind = ArgKind::Zero;
+pub(super) const VALUE0: ArgKind = ArgKind::MapValueOrNull;
+/// A length, or an error number.
+pub(super) const UP_TO_SIZE: Ret = Ret::UpToSize(-4095);
 pub(super) const NO: ArgKind = ArgKind::Refused;
 const ANY_SOCK: u64 = 1 << SOCK_COMMON | 1 << SOCK | 1 << TCP_SOCK;
 pub(super) const SOCKS: ArgKind = ArgKind::ObjectMask(ANY_SOCK);

@@ -45,6 +45,25 @@ pub fn environment(kind: ProgramType, section: &str) -> Environment {
     }
 }
 
+/// The environment of a row of Linux's own verifier self-tests, which runs with the privileges that Linux wants for its
+/// type: anyone may load socket filters and filters of a cgroup's packets, and they are held to stricter rules.
+/// `number` is `BPF_PROG_TYPE_*`; 0, unspecified, is a socket filter.
+pub fn selftest_environment(number: u32, strict_align: bool) -> Environment {
+    let kind = ProgramType::from_number(number).unwrap_or(ProgramType::SocketFilter);
+    let unprivileged = matches!(kind, ProgramType::SocketFilter | ProgramType::CgroupSkb);
+    let mut env = environment(kind, "");
+    env.rules = Rules {
+        hide_pointers: unprivileged,
+        no_uninit_stack: unprivileged,
+        fixed_stack: unprivileged,
+        no_local_calls: unprivileged,
+        strict_align,
+        no_unreachable: true,
+        ..env.rules
+    };
+    env
+}
+
 fn type_name(kind: ProgramType) -> String {
     use clap::ValueEnum;
     kind.to_possible_value()
@@ -69,7 +88,8 @@ fn rules(kind: ProgramType) -> Rules {
         packet_loads,
         packet_writable: kind != ProgramType::CgroupSkb,
         no_zero_divisor: true,
+        fixed_stack: false,
+        no_local_calls: false,
         memory_arg_bytes: 0,
-        ..Rules::GNOMON
     }
 }
