@@ -16,6 +16,7 @@ pub mod obj;
 pub mod pack;
 pub mod render;
 pub mod run;
+pub mod timing;
 pub mod verify;
 
 /// How a verb ended, short of an error: the exit status of the command.

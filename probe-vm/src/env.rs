@@ -1,6 +1,7 @@
 //! What a probe may see and call, as the verifier's data: the same at EL2, where it decides, and on the host, where it
 //! explains.
 
+use crate::jit::HelperTime;
 use crate::maps::limits::VALUE_BYTES_MAX;
 use crate::maps::{F_RDONLY_PROG, MapDef, MapKind as Kind};
 use crate::points::{Field as PointField, HEADER_FIELDS, POINT_COUNT, POINTS, PointId};
@@ -250,6 +251,32 @@ pub fn describe(def: &MapDef) -> MapDesc {
         lookup: if ring { Lookup::Refused } else { Lookup::Value },
     }
 }
+
+const fn time(id: u32, base: u64, key_word: u64, value_word: u64) -> HelperTime {
+    HelperTime {
+        id,
+        map_kind: 0,
+        base,
+        key_word,
+        value_word,
+        entry: 0,
+    }
+}
+
+/// Most A64 instructions of each of EL2's helpers that compiled code calls, stated here because bounds on the host must
+/// be EL2's. Key and value bytes are read one at a time (eight turns of five instructions for each
+/// word); a hash looks at two buckets of eight slots.
+pub static HELPER_TIMES: [HelperTime; 9] = [
+    time(helper::MAP_LOOKUP, 900, 1100, 0),
+    time(helper::MAP_UPDATE, 2600, 2200, 160),
+    time(helper::MAP_DELETE, 1600, 1100, 0),
+    time(helper::TRACE_PRINTK, 12_000, 0, 0),
+    time(helper::RING_OUTPUT, 500, 0, 160),
+    time(helper::RING_RESERVE, 400, 0, 0),
+    time(helper::RING_SUBMIT, 30, 0, 0),
+    time(helper::RING_DISCARD, 30, 0, 0),
+    time(helper::RING_QUERY, 200, 0, 0),
+];
 
 #[cfg(test)]
 mod tests {

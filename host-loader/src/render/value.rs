@@ -79,7 +79,7 @@ pub fn value(scene: &Scene<'_>, v: &Val) -> String {
                 _ => format!(" at an offset of {}", number(&v.num)),
             };
             let null = if nullable { ", or null" } else { "" };
-            format!("pointer to {}{offset}{null}", region(scene, r, v.extra))
+            format!("a pointer to {}{offset}{null}", region(scene, r, v.extra))
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use verifier::verified::LoopKind;
 
-use super::{Checked, TIME_UNIT};
+use super::Checked;
 use crate::render::{accepted, reason, refusal};
 use crate::verify::reason_name;
 
@@ -111,7 +111,7 @@ fn accepted_row(checked: &Checked<'_>, a: &crate::verify::Accepted) -> AcceptedR
     AcceptedRow {
         insn_bound: a.totals.insn_bound,
         time_bound: a.totals.time_bound,
-        time_unit: TIME_UNIT,
+        time_unit: checked.time_unit,
         stack: a.totals.stack_bytes,
         frames: a.totals.frames,
         units: a.totals.units,

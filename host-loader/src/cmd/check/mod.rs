@@ -5,6 +5,8 @@ mod json;
 
 use std::path::{Path, PathBuf};
 
+use verifier::UnitCost;
+use verifier::cost::CoreModel;
 use verifier::env::MapDesc;
 
 use crate::Status;
@@ -13,6 +15,7 @@ use crate::env::{self, Environment, System};
 use crate::obj::{Object, Program};
 use crate::render::refusal::Refusal;
 use crate::render::{Scene, accepted};
+use crate::timing;
 use crate::verify::{self, Answer, Arena};
 
 /// Verify programs: safe or not, and how long they can run.
@@ -73,6 +76,8 @@ pub struct Checked<'o> {
     pub map_names: Vec<String>,
     /// The answer.
     pub answer: Answer,
+    /// Unit of its time bound.
+    pub time_unit: &'static str,
 }
 
 impl Checked<'_> {
@@ -103,18 +108,23 @@ pub fn descriptions(object: &Object) -> Vec<MapDesc> {
 pub fn check<'o>(arena: &mut Arena, object: &'o Object, program: &'o Program, env: Environment) -> Checked<'o> {
     let maps = descriptions(object);
     let text = verify::words(&program.slots);
-    let answer = verify::verify(arena, &text, &maps, &env, verifier::UnitCost);
+    // Only Gnomon's probes are compiled; of others the time is counted in eBPF instructions.
+    let (answer, time_unit) = match env::gnomon::point(&program.section) {
+        Some(_) if env.name.starts_with("point") => (
+            timing::verify(arena, &text, &maps, &env, &CoreModel::INSNS),
+            "A64 instructions",
+        ),
+        _ => (verify::verify(arena, &text, &maps, &env, UnitCost), "eBPF instructions"),
+    };
     let map_names = object.maps.iter().map(|m| m.name.clone()).collect();
     Checked {
         program,
         env,
         map_names,
         answer,
+        time_unit,
     }
 }
-
-/// The unit of time bounds.
-pub const TIME_UNIT: &str = "instructions";
 
 fn check_file(file: &Path, args: &Args) -> miette::Result<Status> {
     let object = Object::read(file)?;
@@ -149,7 +159,7 @@ fn print_text(checked: &Checked<'_>) {
     match (&checked.answer.verdict, checked.refusal()) {
         (Ok(a), _) => println!(
             "{}",
-            accepted::report(&checked.scene(), &checked.program.name, a, TIME_UNIT)
+            accepted::report(&checked.scene(), &checked.program.name, a, checked.time_unit)
         ),
         (Err(_), Some(refusal)) => println!("{:?}", miette::Report::new(refusal)),
         (Err(_), None) => {}

@@ -2,7 +2,7 @@
 
 use hyp_core::probe::MapSlot;
 use hyp_core::probe_vm::env::helper;
-use hyp_core::probe_vm::jit::{HelperLink, HelperTime};
+use hyp_core::probe_vm::jit::HelperLink;
 use hyp_core::probe_vm::maps::{MapError, RingQuery, Source, UpdateFlag, record};
 
 use super::store::{self, MAP_WORDS};
@@ -140,28 +140,3 @@ pub fn links() -> [HelperLink; COUNT] {
         at(helper::RING_QUERY, ring_query as *const ()),
     ]
 }
-
-const fn time(id: u32, base: u64, key_word: u64, value_word: u64) -> HelperTime {
-    HelperTime {
-        id,
-        map_kind: 0,
-        base,
-        key_word,
-        value_word,
-        entry: 0,
-    }
-}
-
-/// Most instructions of each helper. Key and value bytes are read one at a time (eight turns of five instructions for each
-/// word); a hash looks at two buckets of eight slots.
-pub static TIMES: [HelperTime; COUNT] = [
-    time(helper::MAP_LOOKUP, 900, 1100, 0),
-    time(helper::MAP_UPDATE, 2600, 2200, 160),
-    time(helper::MAP_DELETE, 1600, 1100, 0),
-    time(helper::TRACE_PRINTK, 12_000, 0, 0),
-    time(helper::RING_OUTPUT, 500, 0, 160),
-    time(helper::RING_RESERVE, 400, 0, 0),
-    time(helper::RING_SUBMIT, 30, 0, 0),
-    time(helper::RING_DISCARD, 30, 0, 0),
-    time(helper::RING_QUERY, 200, 0, 0),
-];

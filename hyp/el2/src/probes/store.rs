@@ -101,7 +101,7 @@ pub fn init() {
     let helpers = LINKS.set(helpers::links());
     let platform = PLATFORM.set(Platform {
         helpers,
-        helper_times: &helpers::TIMES,
+        helper_times: &hyp_core::probe_vm::env::HELPER_TIMES,
         core: &CoreModel::INSNS,
         cpu: CpuLink::Single,
         time: TimeLink {
