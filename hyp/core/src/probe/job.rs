@@ -8,90 +8,17 @@ use hyp_abi::record::Pool;
 use probe_vm::env::{environment, layout};
 use probe_vm::image::limits;
 use probe_vm::jit::{Compiler, JitCost, Links, MapLink, Plan};
-use verifier::env::{Lookup, MapKind};
 use verifier::{MapDesc, Memory, ObjectLayout, Program, Step, Verified, Verifier};
 
 use super::compile::Compiled;
 use super::maps::{Clearing, MapTable, Taken};
 use super::publish::{CodeMemory, RunProbe};
 use super::stage::Staged;
+use super::workshop::{Desk, Shelf};
 use super::{COMPILE_SLOTS, Caller, Platform, Probes, Refused, State, VERIFY_UNITS_MAX};
 
 /// Slots of planning that one unit pays for.
 const PLAN_SLOTS: u32 = 4;
-
-/// Memory of one job.
-#[derive(Debug)]
-pub struct Workshop<'w> {
-    /// [`limits::IMAGE_BYTES_MAX`] bytes.
-    pub image: &'w mut [u8],
-    /// [`limits::INSNS_MAX`] slots.
-    pub text: &'w mut [u64],
-    /// The rest.
-    pub desk: Desk<'w>,
-}
-
-/// What planning, verifying and compiling use.
-#[derive(Debug)]
-pub struct Desk<'w> {
-    /// One more than the slots, from [`probe_vm::jit::Work`].
-    pub flags: &'w mut [u8],
-    /// Likewise.
-    pub offsets: &'w mut [u32],
-    /// From [`verifier::Pool`].
-    pub memory: Memory<'w>,
-    /// Where intermediate results are put.
-    pub shelf: &'w mut Shelf<'w>,
-}
-
-/// Places for intermediate results that later ones borrow from.
-#[derive(Debug)]
-pub struct Shelf<'w> {
-    maps: [MapDesc; limits::MAPS_MAX],
-    map_links: [MapLink; limits::MAPS_MAX],
-    layout: Option<[ObjectLayout<'static>; 1]>,
-    links: Option<Links<'w>>,
-    plan: Option<Plan<'w>>,
-    verifier: Option<Verifier<'w, 'w, JitCost<'w>>>,
-    verified: Option<Verified<'w>>,
-}
-
-impl Shelf<'_> {
-    /// Empty.
-    pub const fn new() -> Self {
-        const DESC: MapDesc = MapDesc {
-            kind: MapKind(0),
-            key_bytes: 0,
-            value_bytes: 0,
-            entries: 0,
-            readable: false,
-            writable: false,
-            direct_value: false,
-            lookup: Lookup::Refused,
-        };
-        const LINK: MapLink = MapLink {
-            handle: 0,
-            values: 0,
-            stride: 0,
-            cpu_stride: 0,
-        };
-        Self {
-            maps: [DESC; limits::MAPS_MAX],
-            map_links: [LINK; limits::MAPS_MAX],
-            layout: None,
-            links: None,
-            plan: None,
-            verifier: None,
-            verified: None,
-        }
-    }
-}
-
-impl Default for Shelf<'_> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// What the stages after planning still need.
 #[derive(Debug)]
@@ -277,32 +204,20 @@ impl<'w> Job<'w> {
         let links = self.links.ok_or(Refused::new(Status::BadState))?;
         for _ in 0..units.min(VERIFY_UNITS_MAX) {
             self.units += 1;
-            self.stage = match core::mem::replace(&mut self.stage, Stage::Broken) {
-                Stage::Clearing(mut clearing, plan, rest) => {
-                    if clearing.step(table, self.platform, self.image) {
-                        Stage::Planning(plan, rest)
-                    } else {
-                        Stage::Clearing(clearing, plan, rest)
-                    }
-                }
-                Stage::Planning(mut plan, rest) => {
-                    if plan.step(links, PLAN_SLOTS).map_err(unplannable)? {
-                        begin_verifying(plan, rest, links, self.platform)
-                    } else {
-                        Stage::Planning(plan, rest)
-                    }
-                }
-                Stage::Verifying(verifier, plan, place, offsets) => match verifier.step(1) {
-                    Step::More => Stage::Verifying(verifier, plan, place, offsets),
+            // Only a stage that has ended is moved: what it holds is large.
+            let ended = match &mut self.stage {
+                Stage::Clearing(clearing, ..) => clearing.step(table, self.platform, self.image),
+                Stage::Planning(plan, _) => plan.step(links, PLAN_SLOTS).map_err(unplannable)?,
+                Stage::Verifying(verifier, ..) => match verifier.step(1) {
+                    Step::More => false,
                     Step::Rejected(r) => return Err(rejected(&r)),
-                    // Asked again, so that the answer can be borrowed for as long as the workshop.
-                    Step::Done(_) => finish_verifying(verifier, plan, place, offsets)?,
+                    Step::Done(_) => true,
                 },
-                done => {
-                    self.stage = done;
-                    break;
-                }
+                _ => break,
             };
+            if ended {
+                self.advance(links)?;
+            }
         }
         Ok(match &self.stage {
             Stage::Verified(proof) => Verification {
@@ -327,6 +242,18 @@ impl<'w> Job<'w> {
                 time_bound: 0,
             },
         })
+    }
+
+    /// From a stage that has ended to the next.
+    fn advance(&mut self, links: &'w Links<'w>) -> Result<(), Refused> {
+        self.stage = match core::mem::replace(&mut self.stage, Stage::Broken) {
+            Stage::Clearing(_, plan, rest) => Stage::Planning(plan, rest),
+            Stage::Planning(plan, rest) => begin_verifying(plan, rest, links, self.platform),
+            // Asked again, so that the answer can be borrowed for as long as the workshop.
+            Stage::Verifying(verifier, plan, place, offsets) => finish_verifying(verifier, plan, place, offsets)?,
+            other => other,
+        };
+        Ok(())
     }
 }
 

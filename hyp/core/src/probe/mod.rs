@@ -21,12 +21,14 @@ mod tests;
 #[cfg(test)]
 mod tests_random;
 mod unload;
+mod workshop;
 
 pub use attach::{Armed, Attached, PointArms};
 pub use compile::Compiled;
-pub use job::{Compilation, Desk, Shelf, Verification, Workshop};
+pub use job::{Compilation, Verification};
 pub use maps::MapSlot;
 pub use publish::{CodeMemory, Published, RunProbe};
+pub use workshop::{Desk, Shelf, Workshop};
 
 use core::sync::atomic::AtomicU64;
 

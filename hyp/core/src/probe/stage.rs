@@ -5,8 +5,9 @@ use hyp_abi::record::Pool;
 use probe_vm::image::{Image, ImageError, limits};
 use probe_vm::points::PointId;
 
-use super::job::{Job, Workshop};
+use super::job::Job;
 use super::publish::RunProbe;
+use super::workshop::Workshop;
 use super::{Caller, JOB_IDLE_NS, PROGRAMS_MAX, Probes, Program, Refused};
 
 /// A parsed image whose text is in the workshop. Made by [`Probes::stage`] alone.

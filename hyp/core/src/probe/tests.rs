@@ -62,20 +62,31 @@ pub(super) struct Sys {
     pub(super) now: u64,
 }
 
+/// The verifier's pool is built on the stack before it is boxed, and is larger than a test thread's.
+const BUILD_STACK: usize = 64 << 20;
+
 fn workshop() -> Workshop<'static> {
-    let work: &'static mut Work<{ limits::INSNS_MAX + 1 }> = Box::leak(Box::new(Work::new()));
-    let (flags, offsets) = work.split();
-    let pool: &'static mut verifier::Pool<{ limits::INSNS_MAX }> = Box::leak(Box::new(verifier::Pool::new()));
-    Workshop {
-        image: vec![0; limits::IMAGE_BYTES_MAX].leak(),
-        text: vec![0; limits::INSNS_MAX].leak(),
-        desk: Desk {
-            flags,
-            offsets,
-            memory: pool.memory(),
-            shelf: Box::leak(Box::new(Shelf::new())),
-        },
-    }
+    let build = || {
+        let work: &'static mut Work<{ limits::INSNS_MAX + 1 }> = Box::leak(Box::new(Work::new()));
+        let (flags, offsets) = work.split();
+        let pool: &'static mut verifier::Pool<{ limits::INSNS_MAX }> = Box::leak(Box::new(verifier::Pool::new()));
+        Workshop {
+            image: vec![0; limits::IMAGE_BYTES_MAX].leak(),
+            text: vec![0; limits::INSNS_MAX].leak(),
+            desk: Desk {
+                flags,
+                offsets,
+                memory: pool.memory(),
+                shelf: Box::leak(Box::new(Shelf::new())),
+            },
+        }
+    };
+    std::thread::Builder::new()
+        .stack_size(BUILD_STACK)
+        .spawn(build)
+        .unwrap()
+        .join()
+        .unwrap()
 }
 
 impl Sys {
