@@ -30,7 +30,17 @@ mod program {
     const JEQ_IMM: u8 = 0x15;
     const CALL: u8 = 0x85;
     const EXIT: u8 = 0x95;
+    const SUB_REG: u8 = 0x1f;
+    const ADD_REG: u8 = 0x0f;
+    const AND_REG: u8 = 0x5f;
+    const AND_IMM: u8 = 0x57;
+    const LSH_IMM: u8 = 0x67;
+    const RSH_IMM: u8 = 0x77;
     const MAP_LOOKUP: i32 = 1;
+    const RING_RESERVE: i32 = 131;
+    const RING_SUBMIT: i32 = 132;
+    /// Bytes of a record of the `ring` program.
+    const RECORD_BYTES: i32 = 32;
 
     /// Offset of `path` in every context's header.
     fn path_offset() -> i16 {
@@ -78,6 +88,118 @@ mod program {
         slots.extend(unless_null(increment()));
         slots.extend(end());
         slots
+    }
+
+    /// Counts the first field of the point (`vm_entry`: time spent) in a log2 histogram by path, as `gnomon_hist_add` of
+    /// gnomon.h does.
+    fn histogram() -> Vec<Slot> {
+        let mut body = vec![insn(LDXDW, 1, 6, first_field(), 0), insn(MOV_IMM, 2, 0, 0, 0)];
+        for shift in [32, 16, 8, 4, 2] {
+            body.push(insn(MOV_REG, 3, 1, 0, 0));
+            body.push(insn(RSH_IMM, 3, 0, 0, shift));
+            body.push(insn(JEQ_IMM, 3, 0, 2, 0));
+            body.push(insn(MOV_REG, 1, 3, 0, 0));
+            body.push(insn(ADD_IMM, 2, 0, 0, shift));
+        }
+        // Of the two bits left: as they are, and 3 counts as 2.
+        body.push(insn(ADD_REG, 2, 1, 0, 0));
+        body.push(insn(MOV_REG, 3, 1, 0, 0));
+        body.push(insn(RSH_IMM, 3, 0, 0, 1));
+        body.push(insn(AND_REG, 3, 1, 0, 0));
+        body.push(insn(SUB_REG, 2, 3, 0, 0));
+        body.push(insn(AND_IMM, 2, 0, 0, 63));
+        body.push(insn(LSH_IMM, 2, 0, 0, 3));
+        body.push(insn(ADD_REG, 0, 2, 0, 0));
+        body.extend(increment());
+        let mut slots = vec![
+            insn(MOV_REG, 6, 1, 0, 0),
+            insn(LDXW, 2, 1, path_offset(), 0),
+            insn(STXW, 10, 2, -4, 0),
+        ];
+        slots.extend(lookup());
+        slots.extend(unless_null(body));
+        slots.extend(end());
+        slots
+    }
+
+    /// Offset of the first field behind the header.
+    fn first_field() -> i16 {
+        probe_vm::points::HEADER_BYTES as i16
+    }
+
+    /// Puts a record of 32 bytes into a ring: time, path and CPU, VM and vCPU, first field.
+    fn ring() -> Vec<Slot> {
+        let mut body = Vec::new();
+        for (at, from) in [0, 8, 16, first_field()].into_iter().enumerate() {
+            let load = if from == 0 || from == first_field() {
+                LDXDW
+            } else {
+                LDXW
+            };
+            body.push(insn(load, 1, 6, from, 0));
+            body.push(insn(STXDW, 0, 1, 8 * at as i16, 0));
+        }
+        body.push(insn(MOV_REG, 1, 0, 0, 0));
+        body.push(insn(MOV_IMM, 2, 0, 0, 0));
+        body.push(insn(CALL, 0, 0, 0, RING_SUBMIT));
+        let mut slots = vec![
+            insn(MOV_REG, 6, 1, 0, 0),
+            insn(LDDW, 1, 1, 0, 0),
+            insn(0, 0, 0, 0, 0),
+            insn(MOV_IMM, 2, 0, 0, RECORD_BYTES),
+            insn(MOV_IMM, 3, 0, 0, 0),
+            insn(CALL, 0, 0, 0, RING_RESERVE),
+        ];
+        slots.extend(unless_null(body));
+        slots.extend(end());
+        slots
+    }
+
+    /// The programs of the bench `points`: for `vm_entry`, maps as a probe in C would have them.
+    fn write_bench(out: &Path) -> String {
+        let per_cpu = |value_bytes| MapDef {
+            kind: MapKind::PerCpuArray,
+            key_bytes: 4,
+            value_bytes,
+            entries: 64,
+            flags: 0,
+        };
+        let ring_def = MapDef {
+            kind: MapKind::RingBuf,
+            key_bytes: 0,
+            value_bytes: 0,
+            entries: 1 << 19,
+            flags: 0,
+        };
+        let point = POINTS
+            .iter()
+            .find(|p| p.name == "vm_entry")
+            .expect("a point of every exit");
+        let programs = [
+            (
+                "bench_count",
+                "Counts by path in a per-CPU array.",
+                image("count", point, Some(("counts", per_cpu(8))), &counting()),
+            ),
+            (
+                "bench_hist",
+                "Log2 histogram by path in a per-CPU array.",
+                image("hist", point, Some(("hist", per_cpu(512))), &histogram()),
+            ),
+            (
+                "bench_ring",
+                "A record of 32 bytes into a ring of 512 KiB.",
+                image("ring", point, Some(("ring", ring_def)), &ring()),
+            ),
+        ];
+        let mut source = String::new();
+        for (name, doc, bytes) in programs {
+            let path = out.join(name);
+            std::fs::write(&path, bytes).expect("OUT_DIR is writable");
+            let (name, path) = (name.to_uppercase(), path.display().to_string());
+            source += &format!("/// {doc} For `vm_entry`.\npub static {name}: &[u8] = include_bytes!({path:?});\n");
+        }
+        source
     }
 
     /// Counts firings and keeps the last context: value = count, then each field widened to 8 bytes, in order.
@@ -188,6 +310,7 @@ mod program {
                 name.to_uppercase()
             );
         }
+        source += &write_bench(out);
         write("programs.rs", source.into_bytes());
     }
 }

@@ -23,7 +23,7 @@ use std::process::Command;
 /// Which benches to run and where the rows go.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// One of: exits, jit, interp, verifier, wcet. All of them if none is named.
+    /// One of: exits, points, jit, interp, verifier, wcet. All of them if none is named.
     name: Option<String>,
     /// Write the rows to this file as a JSON array.
     #[arg(long)]
@@ -51,6 +51,11 @@ const BENCHES: &[Bench] = &[
         name: "exits",
         about: "hypervisor exits, instructions under icount",
         source: Source::System("systems/bench.toml"),
+    },
+    Bench {
+        name: "points",
+        about: "firing a probe, instructions more than a disabled point",
+        source: Source::System("systems/points.toml"),
     },
     Bench {
         name: "jit",

@@ -29,13 +29,25 @@ impl Row {
         self.max = self.max.max(hundredths);
     }
 
-    /// Prints the line, with `instructions` that belong to the measuring itself taken off.
+    /// Prints the line of an exit, with `instructions` that belong to the measuring itself taken off.
     pub fn print(&self, name: &str, suffix: &str, instructions: u64) {
-        let off = instructions * 100;
-        let mean = (self.sum + self.count / 2) / self.count.max(1);
+        self.print_as(format_args!("exits.{name}{suffix}"), instructions * 100);
+    }
+
+    /// Prints the line of what this row has more than `base` has in the mean.
+    pub fn print_above(&self, base: &Row, name: &str) {
+        self.print_as(format_args!("{name}"), base.mean());
+    }
+
+    /// Mean, hundredths.
+    fn mean(&self) -> u64 {
+        (self.sum + self.count / 2) / self.count.max(1)
+    }
+
+    fn print_as(&self, name: core::fmt::Arguments<'_>, off: u64) {
         println!(
-            "@row {{\"name\":\"exits.{name}{suffix}\",\"value\":{},\"unit\":\"insns\",\"min\":{},\"max\":{}}}",
-            Hundredths(mean.saturating_sub(off)),
+            "@row {{\"name\":\"{name}\",\"value\":{},\"unit\":\"insns\",\"min\":{},\"max\":{}}}",
+            Hundredths(self.mean().saturating_sub(off)),
             Hundredths(self.min.saturating_sub(off)),
             Hundredths(self.max.saturating_sub(off)),
         );

@@ -23,18 +23,20 @@ fn batches(rounds: u64, full: impl Fn(u64) -> u64, empty: impl Fn(u64) -> u64) -
     row
 }
 
+/// Calls of one function.
+pub fn hypercalls(rounds: u64, function: u64) -> Row {
+    batches(
+        rounds,
+        |n| measure::hypercalls(n, function, 0),
+        measure::hypercalls_empty,
+    )
+}
+
 /// PSCI_VERSION, trapped reads and writes of the distributor, the console's status.
 pub fn run(suffix: &str, rounds: u64) {
-    let hypercall = |function: u64| {
-        batches(
-            rounds,
-            |n| measure::hypercalls(n, function, 0),
-            measure::hypercalls_empty,
-        )
-    };
-    hypercall(psci::id::PSCI_VERSION).print("psci_version", suffix, 0);
+    hypercalls(rounds, psci::id::PSCI_VERSION).print("psci_version", suffix, 0);
     if hvc::present() {
-        hypercall(Call::Version.fid()).print("hypercall_version", suffix, 0);
+        hypercalls(rounds, Call::Version.fid()).print("hypercall_version", suffix, 0);
     }
     let typer = GICD.address(reg::TYPER);
     batches(rounds, |n| measure::reads(n, typer), measure::accesses_empty).print("gicd_typer_read", suffix, 0);

@@ -9,6 +9,10 @@ const GOALS: &[(&str, f64)] = &[
     ("exits.vtimer_to_handler", 120.0),
     ("exits.vtimer_to_handler_wfi", 500.0),
     ("exits.ipc_call_reply", 700.0),
+    ("points.empty", 20.0),
+    ("points.count_by_path", 40.0),
+    ("points.log2_histogram", 70.0),
+    ("points.ring_record_32", 90.0),
 ];
 
 /// The goal of a row, if it has one.
