@@ -65,6 +65,20 @@ impl Frame {
         self.words[N] = value;
     }
 
+    /// The message registers, x2–x7.
+    #[inline(always)]
+    pub const fn message(&self) -> [u64; hyp_abi::IPC_WORDS] {
+        let w = &self.words;
+        [w[2], w[3], w[4], w[5], w[6], w[7]]
+    }
+
+    /// Sets the message registers.
+    #[inline(always)]
+    pub const fn set_message(&mut self, m: [u64; hyp_abi::IPC_WORDS]) {
+        let w = &mut self.words;
+        [w[2], w[3], w[4], w[5], w[6], w[7]] = m;
+    }
+
     /// True if register `n` is in the block every exit saves.
     #[inline(always)]
     pub const fn is_light(n: u32) -> bool {

@@ -86,6 +86,12 @@ impl Wakeups {
         }
     }
 
+    /// True if `slot` has a deadline.
+    #[inline]
+    pub const fn is_armed(&self, slot: usize) -> bool {
+        self.armed >> (slot % SLOTS) & 1 != 0
+    }
+
     /// The nearest deadline; `u64::MAX` if there is none.
     #[inline]
     pub const fn nearest(&self) -> u64 {

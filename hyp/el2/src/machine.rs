@@ -214,6 +214,10 @@ impl Machine for Board {
         gic::drop_priority(intid);
     }
 
+    fn timer_line(&self, intid: u32) -> bool {
+        world::timer_line(intid)
+    }
+
     fn disable_spi(&mut self, intid: u32) {
         gic::disable_spi(intid);
     }

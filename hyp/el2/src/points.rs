@@ -6,7 +6,7 @@
 use core::arch::{asm, global_asm};
 
 use hyp_abi::PathId;
-use hyp_core::dispatch::Points;
+use hyp_core::dispatch::{Points, Switched};
 use hyp_core::exit::Access;
 use hyp_core::probe_vm::points::{CONTEXT_BYTES_MAX, Device, PointId};
 use hyp_core::vcpu::Frame;
@@ -272,8 +272,14 @@ impl Points for Board {
     }
 
     #[inline(always)]
-    fn sched_switch(&mut self, path: PathId, from: (u32, u32), to: (u32, u32), reason: u32, priority: u32) {
+    fn sched_switch(&mut self, path: PathId, event: impl FnOnce() -> Switched) {
         site!(PointId::SchedSwitch, {
+            let Switched {
+                from,
+                to,
+                reason,
+                priority,
+            } = event();
             let fields = [pair(from.0, from.1), pair(to.0, to.1), pair(reason, priority)];
             fire(&mut self.context, PointId::SchedSwitch, path as u32, fields);
         });

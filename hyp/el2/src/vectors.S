@@ -89,6 +89,10 @@ exit_outcome:                               // x0 = frame of the vCPU that left,
     stp     x27, x28, [x0, #16 * 14]
     str     x29,      [x0, #16 * 15]
     mrs     x0, tpidr_el2
+    tbnz    x1, #0, slow                    // 1: anything; 2: one of our own calls
+    bl      {exit_call}
+    b       enter_frame
+slow:
     bl      {exit_slow}
     .global enter_frame
 enter_frame:                                // x0 = frame of the vCPU to enter, everything in it

@@ -4,8 +4,9 @@ use core::arch::global_asm;
 
 use hyp_abi::PathId;
 use hyp_abi::VMS_MAX;
+use hyp_abi::call::FID_BASE;
 use hyp_core::cpu::{Cpu, Deferred, PathStat, Vm};
-use hyp_core::dispatch::{Next, Services, fast, schedule, slow};
+use hyp_core::dispatch::{Next, Services, fast, hypercall, schedule, slow};
 use hyp_core::exit::{Esr, class};
 use hyp_core::vcpu::{Frame, Vcpu};
 use hyp_core::vgic::DIST_BYTES;
@@ -21,6 +22,7 @@ global_asm!(
     exit_irq = sym exit_irq,
     exit_serror = sym exit_serror,
     exit_slow = sym exit_slow,
+    exit_call = sym exit_call,
     epitaph = sym crate::epitaph::exception,
 );
 
@@ -48,6 +50,9 @@ fn frame(cpu: &mut Cpu) -> *mut Frame {
         None => core::ptr::null_mut(),
     }
 }
+
+/// Registers of the distributor below its arrays.
+const DIST_WORDS: u64 = 0x80;
 
 /// What a fast exit works on: parts of the CPU's state that do not overlap, each its own reference.
 struct Parts<'a> {
@@ -89,6 +94,20 @@ extern "C" fn defer(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> Resume {
         slow: 1,
     }
 }
+
+/// One of our own calls: most concern two vCPUs, so all registers are saved.
+#[inline(always)]
+fn defer_call(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> Resume {
+    let state = state(this);
+    state.cpu.entry = entry as u32;
+    Resume {
+        frame: vcpu.cast(),
+        slow: 2,
+    }
+}
+
+/// Bits of a function identifier that tell our range: fast, 64-bit, owner, and the reserved bits.
+const FID_OWNER: u32 = 0xffff_ff00;
 
 /// The longest or shortest exit of its path so far.
 #[cold]
@@ -144,6 +163,9 @@ entries! {
         if fast::psci_version(parts.vcpu, parts.board) {
             return finish(parts, entry, PathId::Psci);
         }
+        if parts.vcpu.frame.x::<0>() as u32 & FID_OWNER == FID_BASE {
+            return defer_call(this, entry, vcpu);
+        }
         other_call(this, entry, vcpu)
     }
 
@@ -172,17 +194,34 @@ entries! {
         let Some(at) = fast::device_access(parts.board, Esr(ESR::read())) else {
             return defer(this, entry, vcpu);
         };
-        if at.ipa.wrapping_sub(fast::GICD_IPA) < DIST_BYTES {
-            if at.access.write {
-                return distributor_write(this, entry, vcpu);
-            }
-            let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm)) else {
-                return defer(this, entry, vcpu);
-            };
+        let offset = at.ipa.wrapping_sub(fast::GICD_IPA);
+        if offset >= DIST_BYTES {
+            return device(this, entry, vcpu);
+        }
+        if at.access.write {
+            return distributor_write(this, entry, vcpu);
+        }
+        // CTLR, TYPER and their like; arrays are read elsewhere.
+        if offset >= DIST_WORDS || at.access.size != 4 {
+            return distributor_read(this, entry, vcpu);
+        }
+        let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm)) else {
+            return defer(this, entry, vcpu);
+        };
+        fast::gicd(parts.vcpu, vm, parts.board, &at);
+        finish(parts, entry, PathId::MmioGicd)
+    }
+
+    fn distributor_read(this, entry, vcpu) {
+        let parts = parts(this, vcpu);
+        if let Some(at) = fast::device_access(parts.board, Esr(ESR::read()))
+            && !at.access.write
+            && let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm))
+        {
             fast::gicd(parts.vcpu, vm, parts.board, &at);
             return finish(parts, entry, PathId::MmioGicd);
         }
-        device(this, entry, vcpu)
+        defer(this, entry, vcpu)
     }
 
     fn distributor_write(this, entry, vcpu) {
@@ -253,6 +292,19 @@ entries! {
     }
 }
 
+/// One of our own calls, every register saved.
+#[unsafe(link_section = ".text.hot")]
+extern "C" fn exit_call(this: *mut State) -> *mut Frame {
+    let state = state(this);
+    match hypercall::round(&mut state.cpu, &mut state.board) {
+        Some(path) => resume(state, path),
+        None => {
+            state.cpu.deferred = Deferred::Sync;
+            exit_slow(this)
+        }
+    }
+}
+
 extern "C" fn exit_slow(this: *mut State) -> *mut Frame {
     let state = state(this);
     let path = slow::serve(&mut state.cpu, &mut state.board, &mut state.services);
@@ -274,6 +326,7 @@ fn hazard(state: &mut State) {
 }
 
 /// Finds who goes on, switching and idling as needed; returns the frame to enter.
+#[inline(always)]
 pub fn resume(state: &mut State, first: PathId) -> *mut Frame {
     let mut path = first;
     let State { cpu, board, .. } = state;

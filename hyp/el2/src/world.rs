@@ -4,10 +4,10 @@ use core::arch::asm;
 
 use hyp_core::cpu::Cpu;
 use hyp_core::vcpu::{El1, Fp, Vcpu};
-use hyp_core::vgic::LrFile;
+use hyp_core::vgic::{Lr, LrFile, SavedLrs};
 
 use crate::board::GICR;
-use crate::machine::{Board, ELR, ICH_HCR, ICH_VMCR, SPSR};
+use crate::machine::{Board, ELR, ICH_HCR, ICH_VMCR, LIST_REGISTERS, SPSR, USABLE};
 use crate::mmio::{read32, write32};
 use crate::reg::{isb, sysreg};
 
@@ -59,6 +59,17 @@ pub fn timer_due() -> u64 {
     due(CNTV_CTL::read(), CNTV_CVAL::read()).min(due(CNTP_CTL::read(), CNTP_CVAL::read()))
 }
 
+/// Whether the loaded vCPU's timer of PPI `intid` (27 virtual, 30 physical) holds its interrupt line high.
+pub fn timer_line(intid: u32) -> bool {
+    // ENABLE and ISTATUS, not IMASK (Arm ARM D17.11).
+    let ctl = if intid == 30 {
+        CNTP_CTL::read()
+    } else {
+        CNTV_CTL::read()
+    };
+    ctl & 0b111 == 0b101
+}
+
 /// FP accesses of EL1 and EL0 trap, or not.
 #[inline]
 pub fn trap_fp(on: bool) {
@@ -72,7 +83,7 @@ macro_rules! load {
     ($from:expr; $($field:ident -> $reg:ident;)*) => { $($reg::write($from.$field);)* };
 }
 
-#[inline]
+#[inline(always)]
 fn save_el1(to: &mut El1) {
     save! { to;
         elr_el2 <- ELR; spsr_el2 <- SPSR;
@@ -93,7 +104,7 @@ fn save_el1(to: &mut El1) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn load_el1(from: &El1) {
     load! { from;
         elr_el2 -> ELR; spsr_el2 -> SPSR;
@@ -109,51 +120,85 @@ fn load_el1(from: &El1) {
     load! { from; cntv_cval -> CNTV_CVAL; cntp_cval -> CNTP_CVAL; cntv_ctl -> CNTV_CTL; cntp_ctl -> CNTP_CTL; }
 }
 
-/// Switches registers from the loaded vCPU to slot `to`.
+/// The list registers one by one, so that each access is one instruction.
+macro_rules! each_list_register {
+    ($n:ident => $body:block) => {{
+        const $n: usize = 0;
+        $body
+    }
+    {
+        const $n: usize = 1;
+        $body
+    }
+    {
+        const $n: usize = 2;
+        $body
+    }
+    {
+        const $n: usize = 3;
+        $body
+    }};
+}
+const _: () = assert!(LIST_REGISTERS == 4);
+
+/// Saves the list registers in `used`, which may hold something; what the guest has not taken waits there.
+#[inline(always)]
+fn save_interrupts(saved: &mut SavedLrs, board: &Board, used: u32) {
+    saved.hcr = ICH_HCR::read() as u32;
+    if used != 0 {
+        each_list_register!(N => {
+            if used >> N & 1 != 0 {
+                saved.lr[N] = board.read(N);
+            }
+        });
+    }
+}
+
+/// Loads the list registers in `used` and empties those in `stale`.
+#[inline(always)]
+fn load_interrupts(saved: &mut SavedLrs, board: &mut Board, used: u32, stale: u32) {
+    if used | stale != 0 {
+        each_list_register!(N => {
+            if used >> N & 1 != 0 {
+                board.write(N, saved.lr[N]);
+            } else if stale >> N & 1 != 0 {
+                board.write(N, Lr(0));
+            }
+        });
+    }
+    ICH_HCR::write(saved.hcr.into());
+    if saved.deactivate.iter().fold(0, |all, word| all | word) != 0 {
+        deactivate(&mut saved.deactivate);
+    }
+}
+
+/// Switches registers from the loaded vCPU to slot `to`, which [`Cpu::loaded`] names afterwards.
+#[inline(always)]
 pub fn switch(cpu: &mut Cpu, board: &mut Board, to: usize) {
-    let from = cpu.loaded as usize;
+    let mut stale = USABLE;
     if let Some((vcpu, vm)) = cpu.running() {
         save_el1(&mut vcpu.el1);
-        // The list registers keep what the guest has not taken; `used` names those that may hold something.
-        let used = vm.vgic.used(0);
+        stale = vm.vgic.used(0);
         if let Some(saved) = vm.vgic.saved(0) {
-            for n in 0..crate::machine::LIST_REGISTERS {
-                if used >> n & 1 != 0 {
-                    saved.write(n as usize, board.read(n as usize));
-                }
-            }
-            saved.hcr = ICH_HCR::read() as u32;
+            save_interrupts(saved, board, stale);
         }
     }
     cpu.loaded = to as u32;
-    let owner = cpu.fp_owner == to as u32;
+    trap_fp(cpu.fp_owner != to as u32);
     if let Some((vcpu, vm)) = cpu.running() {
+        board.context.set_running(vcpu.vm, vcpu.index);
         VTTBR::write(vm.vttbr);
         isb();
         load_el1(&vcpu.el1);
         let used = vm.vgic.used(0);
         if let Some(saved) = vm.vgic.saved(0) {
-            for n in 0..crate::machine::LIST_REGISTERS {
-                let value = if used >> n & 1 != 0 {
-                    saved.read(n as usize)
-                } else {
-                    hyp_core::vgic::Lr(0)
-                };
-                board.write(n as usize, value);
-            }
-            ICH_HCR::write(saved.hcr.into());
-            deactivate(&mut saved.deactivate);
+            load_interrupts(saved, board, used, stale & !used);
         }
     }
-    trap_fp(!owner);
-    if let Some(vcpu) = cpu.vcpus.get(to) {
-        board.context.set_running(vcpu.vm, vcpu.index);
-    }
-    cpu.loaded = from as u32;
 }
 
 /// Ends physical interrupts that were given up while the vCPU was away.
-#[inline]
+#[cold]
 fn deactivate(pending: &mut [u64]) {
     for (base, word) in (0u32..).step_by(64).zip(pending.iter_mut()) {
         // At most 64 turns for each of five words, and none when nothing was given up, as is usual.

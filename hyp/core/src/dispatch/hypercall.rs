@@ -32,6 +32,23 @@ pub struct PathBudget {
 /// Bytes of the log that one LogRead copies at most: bounds the exit.
 const LOG_CHUNK: usize = 256;
 
+/// The two calls a client and its server go round with, before anything else is looked at; `None` leaves all as it was.
+#[inline(always)]
+pub fn round<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Option<PathId> {
+    let slot = cpu.loaded as usize;
+    let frame = &cpu.vcpus.get(slot)?.frame;
+    let (function, end, word0) = (frame.x::<0>(), frame.x::<1>(), frame.x::<2>());
+    if function == Call::IpcCall.fid() {
+        m.hypercall(PathId::IpcCall, frame);
+        Some(ipc::call(cpu, m, slot, end, word0))
+    } else if function == Call::IpcReplyRecv.fid() {
+        m.hypercall(PathId::IpcReplyRecv, frame);
+        Some(ipc::reply_receive(cpu, m, slot, end, word0))
+    } else {
+        None
+    }
+}
+
 /// HVC.
 pub fn call<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut S) -> PathId {
     let slot = cpu.loaded as usize;
@@ -68,13 +85,7 @@ pub fn call<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut
             ipc::reply(cpu, m, PathId::IpcReply, slot, x[0], x[1]);
             PathId::IpcReply
         }
-        Call::IpcReplyRecv => {
-            m.vm_exit(PathId::IpcReplyRecv);
-            if !ipc::reply(cpu, m, PathId::IpcReplyRecv, slot, x[0], x[1]) {
-                return PathId::IpcReplyRecv;
-            }
-            ipc::receive(cpu, m, slot, 0, PathId::IpcReplyRecv)
-        }
+        Call::IpcReplyRecv => ipc::reply_receive(cpu, m, slot, x[0], x[1]),
         Call::Notify => ipc::notify(cpu, m, slot, x[0], x[1]),
         Call::NotifyWait => ipc::wait(cpu, m, slot, x[0], x[1]),
         Call::Yield => {

@@ -1,7 +1,7 @@
 //! Hypercalls over channels: copies the words that the decision names, blocks and wakes.
 
 use hyp_abi::call::{NONBLOCKING, RECV_NOTIFIED};
-use hyp_abi::{IPC_WORDS, PathId, Status};
+use hyp_abi::{PathId, Status};
 use probe_vm::points::{Block, Cause};
 
 use super::{Machine, irq};
@@ -12,29 +12,28 @@ use crate::vcpu::Run;
 /// First message register.
 const WORD0: u32 = 2;
 
+/// Copies the message registers, x2–x7.
+#[inline(always)]
 fn copy_words(cpu: &mut Cpu, from: usize, to: usize) {
-    let mut words = [0; IPC_WORDS];
-    if let Some(vcpu) = cpu.vcpus.get(from) {
-        for (n, word) in (WORD0..).zip(words.iter_mut()) {
-            *word = vcpu.frame.get(n);
-        }
-    }
+    let Some(words) = cpu.vcpus.get(from).map(|vcpu| vcpu.frame.message()) else {
+        return;
+    };
     if let Some(vcpu) = cpu.vcpus.get_mut(to) {
-        for (n, word) in (WORD0..).zip(words) {
-            vcpu.frame.set(n, word);
-        }
+        vcpu.frame.set_message(words);
     }
 }
 
+#[inline(always)]
 fn result(cpu: &mut Cpu, slot: usize, x0: u64, x1: Option<u64>) {
     if let Some(vcpu) = cpu.vcpus.get_mut(slot) {
-        vcpu.frame.set(0, x0);
+        vcpu.frame.set_x::<0>(x0);
         if let Some(x1) = x1 {
-            vcpu.frame.set(1, x1);
+            vcpu.frame.set_x::<1>(x1);
         }
     }
 }
 
+#[inline(always)]
 fn block<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, reason: Block, channel: u32) {
     if let Some(vcpu) = cpu.vcpus.get_mut(slot) {
         vcpu.run = Run::Waiting;
@@ -43,6 +42,7 @@ fn block<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, reason
     m.vcpu_block(path, reason as u32, channel);
 }
 
+#[inline(always)]
 fn wake<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, cause: Cause, detail: u32) {
     let Some(vcpu) = cpu.vcpus.get_mut(slot) else { return };
     if vcpu.run == Run::Waiting {
@@ -54,6 +54,7 @@ fn wake<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, cause: 
 }
 
 /// IpcCall of the running vCPU.
+#[inline(always)]
 pub fn call<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, end: u64, word0: u64) -> PathId {
     m.vm_exit(PathId::IpcCall);
     let outcome = cpu.ipc.call(slot, slot, end);
@@ -76,6 +77,7 @@ pub fn call<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, end: u64, word0: 
 }
 
 /// IpcRecv of the running vCPU; `path` is IpcReplyRecv's where it is its second half.
+#[inline(always)]
 pub fn receive<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, flags: u64, path: PathId) -> PathId {
     match cpu.ipc.recv(slot, slot, flags & NONBLOCKING == 0) {
         Received::Refused(status) => result(cpu, slot, status.x0(), None),
@@ -95,6 +97,7 @@ pub fn receive<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, flags: u64, pa
 }
 
 /// IpcReply of the running vCPU: true if it was delivered.
+#[inline(always)]
 pub fn reply<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, end: u64, word0: u64) -> bool {
     let channel = cpu.ipc.channel(slot, end);
     match cpu.ipc.reply(slot, end) {
@@ -111,6 +114,16 @@ pub fn reply<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, en
             true
         }
     }
+}
+
+/// IpcReplyRecv of the running vCPU.
+#[inline(always)]
+pub fn reply_receive<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, end: u64, word0: u64) -> PathId {
+    m.vm_exit(PathId::IpcReplyRecv);
+    if !reply(cpu, m, PathId::IpcReplyRecv, slot, end, word0) {
+        return PathId::IpcReplyRecv;
+    }
+    receive(cpu, m, slot, 0, PathId::IpcReplyRecv)
 }
 
 /// Notify of the running vCPU.

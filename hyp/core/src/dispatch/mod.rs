@@ -7,7 +7,7 @@
 //! with single instructions and tests with plain fields.
 
 pub mod fast;
-mod hypercall;
+pub mod hypercall;
 mod idregs;
 mod ipc;
 pub mod irq;
@@ -54,6 +54,8 @@ pub trait Machine: LrFile + Points {
     fn acknowledge(&mut self) -> u32;
     /// Priority drop of an acknowledged interrupt.
     fn drop_priority(&mut self, intid: u32);
+    /// Whether the running vCPU's timer of PPI `intid` holds its line high.
+    fn timer_line(&self, intid: u32) -> bool;
     /// Forgets interrupts of SPI `intid` for good: its VM has stopped.
     fn disable_spi(&mut self, intid: u32);
     /// Identification register of CRm × 8 + Op2 = `index` (Op0 3, Op1 0, CRn 0).
@@ -78,6 +80,19 @@ pub trait Machine: LrFile + Points {
     fn power_off(&mut self);
     /// Takes log bytes: (bytes, frames lost).
     fn log_read(&mut self, out: &mut [u8]) -> (usize, u64);
+}
+
+/// A change of vCPU: VM and vCPU that ran and that run next.
+#[derive(Clone, Copy, Debug)]
+pub struct Switched {
+    /// Who ran.
+    pub from: (u32, u32),
+    /// Who runs next.
+    pub to: (u32, u32),
+    /// [`probe_vm::points::Switch`].
+    pub reason: u32,
+    /// Priority of the next.
+    pub priority: u32,
 }
 
 /// Places where probes can fire. A point without a probe is one `nop`, so the arguments are only things at hand.
@@ -108,7 +123,7 @@ pub trait Points {
     /// A notification.
     fn notify(&mut self, channel: u32, to_vm: u32, bits: u64, pending: u64) {}
     /// Another vCPU gets the CPU.
-    fn sched_switch(&mut self, path: PathId, from: (u32, u32), to: (u32, u32), reason: u32, priority: u32) {}
+    fn sched_switch(&mut self, path: PathId, event: impl FnOnce() -> Switched) {}
     /// A vCPU blocks.
     fn vcpu_block(&mut self, path: PathId, reason: u32, channel: u32) {}
     /// A vCPU wakes.

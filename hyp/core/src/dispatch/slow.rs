@@ -3,7 +3,7 @@
 use hyp_abi::PathId;
 use probe_vm::points::{Block, NOBODY, Switch};
 
-use super::{Machine, Services, fast, hypercall, id_register_mask, irq, power};
+use super::{Machine, Services, Switched, fast, hypercall, id_register_mask, irq, power};
 use crate::cpu::{Cpu, Deferred, NO_SLOT};
 use crate::exit::{Esr, class, fault_ipa, sysreg};
 use crate::vcpu::Run;
@@ -59,6 +59,12 @@ pub(super) fn suspend<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) {
     let slot = cpu.loaded as usize;
     let vmcr = m.vmcr();
     let Some((vcpu, vm)) = cpu.running() else { return };
+    // A timer that the guest disarmed without taking its interrupt must not keep it from waiting.
+    for intid in [fast::VIRTUAL_TIMER, fast::PHYSICAL_TIMER] {
+        if !m.timer_line(intid) {
+            let _ = vm.vgic.line_fell(intid, 0, m);
+        }
+    }
     if vm.vgic.wants_cpu(0, m, vmcr) {
         return;
     }
@@ -155,35 +161,15 @@ pub enum Next {
 }
 
 /// Chooses the next vCPU and sets EL2's timer. Called after every slow exit.
+#[inline(always)]
 pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) -> Next {
     if cpu.alive == 0 {
         return Next::Off;
     }
     let before = cpu.sched.current();
     let next = cpu.sched.next();
-    match next {
-        Some(slot) if slot as u32 != cpu.loaded || cpu.idle => {
-            let from = if cpu.idle { (NOBODY, 0) } else { who(cpu, cpu.loaded) };
-            let reason = if cpu.idle {
-                Switch::Idle
-            } else {
-                reason(cpu, path, before.is_some())
-            };
-            let priority = cpu.sched.priority(slot).into();
-            m.sched_switch(path, from, who(cpu, slot as u32), reason as u32, priority);
-            cpu.idle = false;
-        }
-        None if !cpu.idle => {
-            m.sched_switch(
-                path,
-                who(cpu, cpu.loaded),
-                (NOBODY, 0),
-                reason(cpu, path, false) as u32,
-                0,
-            );
-            cpu.idle = true;
-        }
-        _ => {}
+    if cpu.idle || next.is_none_or(|slot| slot as u32 != cpu.loaded) {
+        changed(cpu, m, path, before, next);
     }
     match next {
         Some(slot) if slot as u32 != cpu.loaded => {
@@ -199,6 +185,26 @@ pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) -> Next {
             Next::Idle
         }
     }
+}
+
+/// The CPU changes hands, perhaps to or from nobody.
+#[inline(always)]
+fn changed<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, before: Option<usize>, next: Option<usize>) {
+    if cpu.idle && next.is_none() {
+        return;
+    }
+    let now: &Cpu = cpu;
+    m.sched_switch(path, || Switched {
+        from: if now.idle { (NOBODY, 0) } else { who(now, now.loaded) },
+        to: next.map_or((NOBODY, 0), |slot| who(now, slot as u32)),
+        reason: if now.idle {
+            Switch::Idle
+        } else {
+            reason(now, path, before.is_some())
+        } as u32,
+        priority: next.map_or(0, |slot| now.sched.priority(slot).into()),
+    });
+    cpu.idle = next.is_none();
 }
 
 /// VM and vCPU of a slot.
@@ -230,7 +236,8 @@ fn leave<M: Machine>(cpu: &mut Cpu, m: &M) {
     };
 }
 
-/// After a switch: the vCPU that left may have armed a timer that must wake it.
+/// After a switch to `to`: the vCPU that left may have armed a timer that must wake it.
+#[inline(always)]
 pub fn switched<M: Machine>(cpu: &mut Cpu, m: &mut M, from: u32, to: usize) {
     if from != NO_SLOT
         && let Some(vcpu) = cpu.vcpus.get(from as usize)
@@ -240,9 +247,13 @@ pub fn switched<M: Machine>(cpu: &mut Cpu, m: &mut M, from: u32, to: usize) {
         } else {
             None
         };
-        cpu.wakeups.set(from as usize, due);
+        if due.is_some() {
+            cpu.wakeups.set(from as usize, due);
+        }
     }
-    cpu.wakeups.set(to, None);
+    if cpu.wakeups.is_armed(to) {
+        cpu.wakeups.set(to, None);
+    }
     cpu.loaded = to as u32;
     set_alarm(cpu, m);
 }

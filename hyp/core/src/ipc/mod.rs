@@ -176,7 +176,7 @@ impl Ipc {
     }
 
     /// A vCPU of `vm` calls over its channel end `index`. *Hot.*
-    #[inline]
+    #[inline(always)]
     pub fn call(&mut self, vcpu: usize, vm: usize, index: u64) -> Called {
         let Some(own) = self.end_of(vm, index) else {
             return Called::Refused(Status::NotFound);
@@ -217,7 +217,7 @@ impl Ipc {
     }
 
     /// vCPU of `vm` receives the next call or notification. *Hot.*
-    #[inline]
+    #[inline(always)]
     pub fn recv(&mut self, vcpu: usize, vm: usize, block: bool) -> Received {
         let Some(server) = self.vms.get_mut(vm) else {
             return Received::Refused(Status::NotFound);
@@ -258,7 +258,7 @@ impl Ipc {
     }
 
     /// A vCPU of `vm` replies over its end `index` to the call it has received there. *Hot.*
-    #[inline]
+    #[inline(always)]
     pub fn reply(&mut self, vm: usize, index: u64) -> Replied {
         let Some(end) = self.end_of(vm, index).and_then(|own| self.ends.get_mut(own)) else {
             return Replied::Refused(Status::NotFound);
