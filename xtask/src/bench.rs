@@ -205,7 +205,7 @@ fn parse(line: &str) -> Result<Option<Row>> {
 fn table(bench: &Bench, rows: &[Row]) -> String {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::UTF8_FULL_CONDENSED)
         .set_header(["", "value", "goal", "unit", ""]);
     for row in rows {
         let verdict = match (row.goal, row.better) {

@@ -41,7 +41,7 @@ pub fn run(args: Args) -> miette::Result<Status> {
         return Ok(Status::Ok);
     }
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
     table.set_header(["VM", "memory", "guest-physical", "physical", "entry", "device tree"]);
     for vm in &packed.placed {
         table.add_row([
