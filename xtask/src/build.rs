@@ -63,35 +63,49 @@ pub fn target(shop: &Shop) -> Result<()> {
     Ok(())
 }
 
-/// The probes under probe-vm/probes, compiled by clang to eBPF objects.
+/// The probes under probe-vm/probes, and those under refused/ that only show what is refused, compiled by clang to eBPF objects.
 pub fn probes(shop: &Shop) -> Result<()> {
-    compile_probes(shop, Path::new("probes"))?;
-    compile_probes(shop, Path::new("probes/refused"))
-}
-
-/// The probes of one folder of `probe-vm`, into the folder of the same name beside the hypervisor.
-fn compile_probes(shop: &Shop, name: &Path) -> Result<()> {
-    let folder = shop.root().join("probe-vm").join(name);
-    let out = shop.dist().join(name);
-    fs::create_dir_all(&out).map_err(Failure::file(&out))?;
-    for source in files_ending(&folder, ".bpf.c")? {
-        let name = source
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .replace(".bpf.c", ".bpf.o");
-        let object = out.join(&name);
-        let mut clang = Command::new("clang");
-        // Paths relative to the root, so that line info names the file as the reader knows it.
-        let source = source.strip_prefix(shop.root()).unwrap_or(&source);
-        clang
-            .current_dir(shop.root())
-            .args(["-target", "bpf", "-O2", "-g", "-Wall", "-Werror"]);
-        clang.args(["-I", "probe-vm/include", "-I"]).arg(multiarch_include());
-        clang.arg("-c").arg(source).arg("-o").arg(&object);
-        command::quiet(&format!("compiling {name}"), &mut clang)?;
+    for (from, to) in [
+        ("probe-vm/probes", "probes"),
+        ("probe-vm/probes/refused", "probes/refused"),
+    ] {
+        let out = shop.dist().join(to);
+        fs::create_dir_all(&out).map_err(Failure::file(&out))?;
+        for source in files_ending(&shop.root().join(from), ".bpf.c")? {
+            compile(shop, &source, &out)?;
+        }
     }
     Ok(())
+}
+
+fn compile(shop: &Shop, source: &Path, out: &Path) -> Result<()> {
+    let name = source
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .replace(".bpf.c", ".bpf.o");
+    let object = out.join(&name);
+    if is_newer(&object, source) && is_newer(&object, &shop.root().join("probe-vm/include/gnomon.h")) {
+        return Ok(());
+    }
+    let mut clang = Command::new("clang");
+    // Paths relative to the root, so that line info names the file as the reader knows it.
+    let source = source.strip_prefix(shop.root()).unwrap_or(source);
+    clang
+        .current_dir(shop.root())
+        .args(["-target", "bpf", "-O2", "-g", "-Wall", "-Werror"]);
+    clang.args(["-I", "probe-vm/include", "-I"]).arg(multiarch_include());
+    clang.arg("-c").arg(source).arg("-o").arg(&object);
+    command::quiet(&format!("compiling {name}"), &mut clang).map(drop)
+}
+
+/// Whether a file is there and not older than another.
+fn is_newer(file: &Path, than: &Path) -> bool {
+    let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    match (time(file), time(than)) {
+        (Some(file), Some(than)) => file >= than,
+        _ => false,
+    }
 }
 
 /// The `gnomon` command, in the tests' profile so that they share its build.
