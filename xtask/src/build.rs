@@ -78,7 +78,8 @@ pub fn probes(shop: &Shop) -> Result<()> {
     Ok(())
 }
 
-fn compile(shop: &Shop, source: &Path, out: &Path) -> Result<()> {
+/// Compiles a probe unless its object is newer; returns whether it did.
+fn compile(shop: &Shop, source: &Path, out: &Path) -> Result<bool> {
     let name = source
         .file_name()
         .unwrap_or_default()
@@ -86,7 +87,7 @@ fn compile(shop: &Shop, source: &Path, out: &Path) -> Result<()> {
         .replace(".bpf.c", ".bpf.o");
     let object = out.join(&name);
     if is_newer(&object, source) && is_newer(&object, &shop.root().join("probe-vm/include/gnomon.h")) {
-        return Ok(());
+        return Ok(false);
     }
     let mut clang = Command::new("clang");
     // Paths relative to the root, so that line info names the file as the reader knows it.
@@ -96,7 +97,7 @@ fn compile(shop: &Shop, source: &Path, out: &Path) -> Result<()> {
         .args(["-target", "bpf", "-O2", "-g", "-Wall", "-Werror"]);
     clang.args(["-I", "probe-vm/include", "-I"]).arg(multiarch_include());
     clang.arg("-c").arg(source).arg("-o").arg(&object);
-    command::quiet(&format!("compiling {name}"), &mut clang).map(drop)
+    command::silent(&mut clang).map(|()| true)
 }
 
 /// Whether a file is there and not older than another.

@@ -54,6 +54,27 @@ pub fn quiet(step: &str, command: &mut Command) -> Result<String> {
     })
 }
 
+/// Runs a step that takes no time: nothing is shown unless it fails.
+pub fn silent(command: &mut Command) -> Result<()> {
+    let name = shown(command);
+    let output = command.stdin(Stdio::null()).output().map_err(|error| Failure::Start {
+        command: name.clone(),
+        error,
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    eprint!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Err(Failure::Command {
+        command: name,
+        status: output.status.to_string(),
+    })
+}
+
 /// Runs a step whose output is for the reader, unchanged.
 pub fn loud(command: &mut Command) -> Result<()> {
     let name = shown(command);
