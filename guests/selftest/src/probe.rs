@@ -107,7 +107,7 @@ fn info(program: &Program, output: &mut Shared) {
     refusal(
         "MapInfo 1",
         hvc::call(Call::MapInfo, [program.handle, 1, output.ipa(), MapInfo::SIZE as u64]),
-        Status::NotFound,
+        Status::InvalidArg,
     );
 }
 
@@ -182,7 +182,7 @@ fn refused(output: &mut Shared) {
         empty.attach(programs::POINT_NAMES.len(), None).is_err(),
         "attached to no point"
     );
-    refusal("read of no map", empty.read(0, output), Status::NotFound);
+    refusal("read of no map", empty.read(0, output), Status::InvalidArg);
     need("unload", empty.unload());
 }
 
