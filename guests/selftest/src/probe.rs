@@ -162,7 +162,7 @@ fn refused(output: &mut Shared) {
     refusal("an endless loop", Program::load(programs::ENDLESS), Status::Rejected);
     refusal("a wild read", Program::load(programs::WILD), Status::Rejected);
     let image = programs::COUNTING[0];
-    for cut in (0..image.len()).step_by(7) {
+    for cut in (1..image.len()).step_by(7) {
         refusal("a cut image", Program::load(&image[..cut]), Status::BadImage);
     }
     refusal(

@@ -172,7 +172,9 @@ fn map_error(error: MapError) -> Refused {
         MapError::NoEntry => Status::NotFound,
         MapError::NoRoom { words } => return Refused::with(Status::TooBig, &[u64::from(words) * 8]),
         MapError::Invalid => Status::InvalidArg,
-        _ => Status::Busy,
+        MapError::Exists => Status::Exists,
+        MapError::TooBig => Status::TooBig,
+        MapError::Busy => Status::Busy,
     };
     Refused::new(status)
 }
