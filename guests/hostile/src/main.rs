@@ -17,7 +17,7 @@ mod values;
 
 use rt::access::{self, Width};
 use rt::rng::Rng;
-use rt::{exit, gic, platform, println, psci};
+use rt::{console, exit, gic, platform, println, psci};
 
 use tally::Tally;
 use values::Values;
@@ -49,6 +49,8 @@ fn main() {
             _ => loader.random(&mut rng, &mut values, &mut tally),
         }
     }
+    // Some of those accesses turned the console off.
+    console::init();
     alive(&values);
     tally.print(seed);
     if options.option("end") == Some("wild") {

@@ -27,8 +27,8 @@ const FIFO: usize = 16;
 /// SPI of the console on the `virt` machine.
 pub const INTID: u32 = 33;
 
-/// Turns the UART on, without interrupts.
-pub(crate) fn init() {
+/// Turns the UART on, without interrupts. Done at boot; again where something may have turned it off.
+pub fn init() {
     UART.write32(CR, 0);
     UART.write32(IMSC, 0);
     UART.write32(LCR_H, LCR_H_8N1_FIFO);

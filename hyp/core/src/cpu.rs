@@ -98,6 +98,8 @@ pub struct Vm {
     pub alive: bool,
     /// Stopped by a fault, or with an exit code.
     pub faulted: bool,
+    /// Name from the manifest, for reports.
+    pub name: [u8; hyp_abi::config::NAME_LEN],
 }
 
 impl Vm {
@@ -116,6 +118,7 @@ impl Vm {
             rights: Rights::empty(),
             alive: false,
             faulted: false,
+            name: [0; hyp_abi::config::NAME_LEN],
         }
     }
 

@@ -165,6 +165,7 @@ fn build_vm(
     vm.entry = record.entry;
     vm.x0 = record.x0;
     vm.rights = Rights::from_bits_truncate(record.rights);
+    vm.name = record.name;
     vm.vttbr = stage2.root().0 | u64::from(index + 1) << 48;
     for (record, at) in config.devices().zip(0..).filter(|(d, _)| d.vm == index) {
         device(cpu, pool, &mut stage2, &record).ok_or(bad(ConfigFault::TooMany, RecordKind::Device, at))?;

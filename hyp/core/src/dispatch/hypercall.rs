@@ -273,7 +273,7 @@ fn vms<M: Machine>(cpu: &Cpu, m: &mut M, slot: usize, x: [u64; 6]) -> [u64; 3] {
             state,
             exits: vcpu.exits,
             run_ns: vcpu.run_ticks,
-            name: [0; 16],
+            name: vm.name,
         };
         let mut bytes = [0; hyp_abi::record::VmRecord::SIZE];
         if record.write(&mut bytes).is_some() {
