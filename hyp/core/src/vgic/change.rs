@@ -79,10 +79,6 @@ impl Iface {
         let was_ready = self.ready.remove(old, intid);
         let was_parked = self.parked.remove(old, intid);
         let new = word.level(intid);
-        if w == 0 {
-            self.learn(word);
-            self.learn_entry(word, intid);
-        }
         if was_ready {
             self.ready.insert(new, intid);
         }

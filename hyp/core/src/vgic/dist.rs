@@ -195,7 +195,9 @@ impl<const N: usize> Vgic<N> {
                 BLOCK_SET_ENABLE => self.set_enable(cpu, index, bits, cur, live),
                 BLOCK_CLEAR_ENABLE => self.clear_enable(cpu, index, bits, cur, live),
                 BLOCK_SET_PENDING => self.set_pending(cpu, index, bits, cur, live),
-                BLOCK_CLEAR_PENDING => self.each(cpu, index, bits, cur, live, |i, v, id, l| i.clear_pending(v, id, l)),
+                BLOCK_CLEAR_PENDING => {
+                    self.each_touched(cpu, index, bits, cur, live, |i, v, id, l| i.clear_pending(v, id, l))
+                }
                 BLOCK_SET_ACTIVE => self.set_active(cpu, index, bits, cur, live),
                 BLOCK_CLEAR_ACTIVE => self.clear_active(cpu, index, bits, cur, live),
                 _ => Kick(0),

@@ -66,6 +66,18 @@ impl Iface {
         (n < LRS_MAX && empty >> n & 1 == 0).then_some(n)
     }
 
+    /// Interrupts of word `index` that a list register holds now, as bits; `empty` is ICH_ELRSR_EL2.
+    pub fn held(&self, index: usize, empty: u32) -> u32 {
+        let mut bits = 0;
+        each_lr(self.used & !empty, |n| {
+            let (w, bit) = split(u32::from(self.id_of[n % LRS_MAX]));
+            if w == index {
+                bits |= bit;
+            }
+        });
+        bits
+    }
+
     /// Levels of `ready` that could be delivered.
     #[inline]
     const fn waiting(&self) -> u64 {

@@ -80,6 +80,37 @@ impl<const N: usize> Vgic<N> {
         (cpu as u64) << 32 | (cpu as u64) << 8 | last << 4
     }
 
+    /// Those of `bits` of word `index` that are pending or active somewhere: all others have no place but their word.
+    fn touched<L: LrFile>(&mut self, cpu: usize, index: usize, bits: u32, cur: usize, live: &mut L) -> u32 {
+        let mut mask = self.word(cpu, index).map_or(0, |w| w.pending() | w.active);
+        let range = if index == 0 { cpu..cpu + 1 } else { 0..N };
+        for k in range {
+            let Some((iface, _, port)) = self.port(k, cur, live) else {
+                break;
+            };
+            mask |= iface.held(index, port.empty());
+        }
+        bits & mask
+    }
+
+    /// [`Self::each`] of those of `bits` that are pending or active somewhere.
+    pub(super) fn each_touched<L: LrFile>(
+        &mut self,
+        cpu: usize,
+        index: usize,
+        bits: u32,
+        cur: usize,
+        live: &mut L,
+        f: impl Fn(&mut Iface, &mut View<'_>, u32, &mut Port<'_, L>),
+    ) -> Kick {
+        let touched = if index < WORDS {
+            self.touched(cpu, index, bits, cur, live)
+        } else {
+            0
+        };
+        self.each(cpu, index, touched, cur, live, f)
+    }
+
     /// Runs `f` on the books of every vCPU that can hold the interrupts `bits` of word `index`, then refills its list registers.
     pub(super) fn each<L: LrFile>(
         &mut self,
@@ -185,7 +216,7 @@ impl<const N: usize> Vgic<N> {
         let gone = bits & word.enabled;
         word.enabled &= !bits;
         self.learn(cpu, index);
-        self.each(cpu, index, gone, cur, live, |iface, view, intid, lrs| {
+        self.each_touched(cpu, index, gone, cur, live, |iface, view, intid, lrs| {
             iface.withdraw(view, intid, lrs)
         })
     }
@@ -236,7 +267,7 @@ impl<const N: usize> Vgic<N> {
         cur: usize,
         live: &mut L,
     ) -> Kick {
-        self.each(cpu, index, bits, cur, live, |iface, view, intid, lrs| {
+        self.each_touched(cpu, index, bits, cur, live, |iface, view, intid, lrs| {
             iface.clear_active(view, intid, lrs)
         })
     }
@@ -254,10 +285,7 @@ impl<const N: usize> Vgic<N> {
             return Kick(0);
         };
         let changed = word.group ^ bits;
-        self.rerank(cpu, index, changed, cur, live, |word, intid| {
-            let bit = 1 << (intid & 31);
-            word.group = (word.group & !bit) | (bits & bit);
-        })
+        self.rerank(cpu, index, changed, cur, live, |word| word.group = bits)
     }
 
     /// IPRIORITYR: `size` bytes from interrupt `first` of word `index`.
@@ -277,13 +305,15 @@ impl<const N: usize> Vgic<N> {
     ) -> Kick {
         let base = if size == 1 { first & 31 } else { first & 28 };
         let bits = if size == 1 { 1 << base } else { 0xf << base };
-        self.rerank(cpu, index, bits, cur, live, |word, intid| {
-            let byte = (value >> (8 * ((intid & 31).wrapping_sub(base) & 7))) as u8;
-            word.set_priority(intid, byte);
+        self.rerank(cpu, index, bits, cur, live, |word| {
+            each_bit(index, bits, |intid| {
+                let byte = (value >> (8 * ((intid & 31).wrapping_sub(base) & 7))) as u8;
+                word.set_priority(intid, byte);
+            });
         })
     }
 
-    /// Applies `change` to each of `bits` of word `index` and moves it to its new rank wherever it is.
+    /// Applies `change` of rank to `bits` of word `index`, and moves those that are pending or active to their new rank.
     fn rerank<L: LrFile>(
         &mut self,
         cpu: usize,
@@ -291,22 +321,27 @@ impl<const N: usize> Vgic<N> {
         bits: u32,
         cur: usize,
         live: &mut L,
-        change: impl Fn(&mut Word, u32),
+        change: impl Fn(&mut Word),
     ) -> Kick {
-        let bits = if index < WORDS { bits } else { 0 };
-        let range = if index == 0 { cpu..cpu + 1 } else { 0..N };
-        each_bit(index, bits, |intid| {
-            let Some(word) = self.word(cpu, index) else { return };
-            let old = word.level(intid);
-            change(word, intid);
-            for k in range.clone() {
-                let Some((iface, mut view, mut port)) = self.port(k, cur, live) else {
-                    break;
-                };
-                iface.rerank(&mut view, intid, old, &mut port);
-            }
-        });
-        self.each(cpu, index, bits, cur, live, |_, _, _, _| {})
+        let touched = if index < WORDS {
+            self.touched(cpu, index, bits, cur, live)
+        } else {
+            0
+        };
+        let Some(word) = self.word(cpu, index) else {
+            return Kick(0);
+        };
+        let old = word.clone();
+        change(word);
+        if index == 0
+            && let Some(c) = self.cpus.get_mut(cpu)
+        {
+            c.iface.learn(&c.word);
+            each_bit(0, bits, |intid| c.iface.learn_entry(&c.word, intid));
+        }
+        self.each(cpu, index, touched, cur, live, |iface, view, intid, port| {
+            iface.rerank(view, intid, old.level(intid), port);
+        })
     }
 
     /// ICFGR: a level that is high becomes or stops being pending.
