@@ -27,22 +27,35 @@ struct Search {
     free: Option<u32>,
 }
 
+/// A key's words, read once: the caller's copy may be slow to read, and must not change under a comparison.
+type Key = [u64; (super::limits::KEY_BYTES_MAX / 8) as usize];
+
 impl<W: Word> Map<'_, W> {
+    #[inline]
+    fn key_words<K: Source + ?Sized>(&self, key: &K) -> Key {
+        let mut words = [0; size_of::<Key>() / 8];
+        for (i, word) in (0..self.geo.key_words()).zip(&mut words) {
+            *word = key.word(i * 8, (self.geo.def.key_bytes - i * 8).min(8));
+        }
+        words
+    }
+
+    /// The words that the map's keys have.
+    #[inline]
+    fn used<'k>(&self, key: &'k Key) -> &'k [u64] {
+        key.get(..self.geo.key_words() as usize).unwrap_or(key)
+    }
+
     /// Mixes a key to 64 bits: multiply and fold for each word (constant of the golden ratio, odd).
     #[inline]
-    fn hash<K: Source + ?Sized>(&self, key: &K) -> u64 {
+    fn hash(&self, key: &Key) -> u64 {
         const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut h = 0u64;
-        for i in 0..self.geo.key_words() {
-            h = (h ^ self.key_word(key, i)).wrapping_mul(MULTIPLIER);
+        for word in self.used(key) {
+            h = (h ^ word).wrapping_mul(MULTIPLIER);
             h ^= h >> 32;
         }
         h.wrapping_mul(MULTIPLIER)
-    }
-
-    #[inline]
-    fn key_word<K: Source + ?Sized>(&self, key: &K, i: u32) -> u64 {
-        key.word(i * 8, (self.geo.def.key_bytes - i * 8).min(8))
     }
 
     /// First slots of the two buckets of a hash: different ones unless there is one bucket only.
@@ -68,14 +81,14 @@ impl<W: Word> Map<'_, W> {
     }
 
     #[inline]
-    fn slot_is<K: Source + ?Sized>(&self, slot: u32, key: &K) -> bool {
+    fn slot_is(&self, slot: u32, key: &Key) -> bool {
         let at = self.state_at(slot);
         let state = self.get(at, Acquire);
         if !Self::is_live(state) {
             return false;
         }
-        for i in 0..self.geo.key_words() {
-            if self.get(at + 8 + i * 8, Acquire) != self.key_word(key, i) {
+        for (i, word) in (0..).zip(self.used(key)) {
+            if self.get(at + 8 + i * 8, Acquire) != *word {
                 return false;
             }
         }
@@ -85,6 +98,7 @@ impl<W: Word> Map<'_, W> {
     /// The slot of a key, without the lock.
     #[inline]
     pub(super) fn hash_find<K: Source + ?Sized>(&self, key: &K) -> Option<u32> {
+        let key = &self.key_words(key);
         for bucket in self.buckets(self.hash(key)) {
             for way in 0..WAYS {
                 if self.slot_is(bucket + way, key) {
@@ -95,7 +109,7 @@ impl<W: Word> Map<'_, W> {
         None
     }
 
-    fn search<K: Source + ?Sized>(&self, key: &K) -> Search {
+    fn search(&self, key: &Key) -> Search {
         let mut search = Search {
             found: None,
             free: None,
@@ -146,16 +160,17 @@ impl<W: Word> Map<'_, W> {
         value: &V,
         flag: UpdateFlag,
     ) -> Result<(), MapError> {
+        let key = self.key_words(key);
         self.lock()?;
-        let result = self.update_locked(cpu, key, value, flag);
+        let result = self.update_locked(cpu, &key, value, flag);
         self.unlock();
         result
     }
 
-    fn update_locked<K: Source + ?Sized, V: Source + ?Sized>(
+    fn update_locked<V: Source + ?Sized>(
         &self,
         cpu: u32,
-        key: &K,
+        key: &Key,
         value: &V,
         flag: UpdateFlag,
     ) -> Result<(), MapError> {
@@ -181,17 +196,11 @@ impl<W: Word> Map<'_, W> {
         Ok(())
     }
 
-    fn insert<K: Source + ?Sized, V: Source + ?Sized>(
-        &self,
-        cpu: u32,
-        slot: u32,
-        key: &K,
-        value: &V,
-    ) -> Result<(), MapError> {
+    fn insert<V: Source + ?Sized>(&self, cpu: u32, slot: u32, key: &Key, value: &V) -> Result<(), MapError> {
         let own = self.geo.value_at(cpu, slot).ok_or(MapError::Invalid)?;
         let at = self.state_at(slot);
-        for i in 0..self.geo.key_words() {
-            self.set(at + 8 + i * 8, self.key_word(key, i), Release);
+        for (i, word) in (0..).zip(self.used(key)) {
+            self.set(at + 8 + i * 8, *word, Release);
         }
         for other in 0..self.geo.cpus {
             match self.geo.value_at(other, slot) {
@@ -205,8 +214,9 @@ impl<W: Word> Map<'_, W> {
     }
 
     pub(super) fn hash_delete<K: Source + ?Sized>(&self, key: &K) -> Result<(), MapError> {
+        let key = self.key_words(key);
         self.lock()?;
-        let result = match self.search(key).found {
+        let result = match self.search(&key).found {
             Some(slot) => {
                 self.kill_locked(slot);
                 Ok(())

@@ -4,6 +4,7 @@
 //! Where the end of the ring is too near, a discarded record fills it. Positions are byte counts that only grow.
 //! A record that finds no room is lost, and the CPU's count of lost records rises; the reader reports it.
 
+use super::def::RING_CONTROL_BYTES;
 use super::{Map, MapError, MapKind, Sink, Source, Word};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -28,6 +29,8 @@ const PRODUCED: u32 = 0;
 const LOST: u32 = 8;
 const CONSUMED: u32 = super::CACHE_LINE_BYTES;
 const LOST_REPORTED: u32 = super::CACHE_LINE_BYTES + 8;
+const CONTROL_WORDS: usize = RING_CONTROL_BYTES as usize / 8;
+const _: () = assert!(CONTROL_WORDS == 16 && CONSUMED == 64 && LOST == 8);
 
 /// What `bpf_ringbuf_query` can ask, with Linux's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,27 +84,32 @@ impl<W: Word> Map<'_, W> {
     #[inline]
     pub fn ring_reserve(&self, cpu: u32, len: u32) -> Option<u32> {
         let ring = self.ring_at(cpu)?;
+        let (control, data) = self.words.get(ring as usize / 8..)?.split_at_checked(CONTROL_WORDS)?;
+        let [produced, lost, .., consumed, _, _, _, _, _, _, _] = control else {
+            return None;
+        };
         let size = self.geo.def.entries;
-        let head = self.get(ring + PRODUCED, Relaxed);
-        let used = head.wrapping_sub(self.get(ring + CONSUMED, Acquire));
+        let head = produced.load(Relaxed);
+        let used = head.wrapping_sub(consumed.load(Acquire)) as u32;
         let position = head as u32 & (size - 1);
         let to_end = size - position;
         if len <= size / 2 - record::HEADER_BYTES {
             let need = record::HEADER_BYTES + len.next_multiple_of(8);
             let fill = if need > to_end { to_end } else { 0 };
-            if used + u64::from(fill + need) <= u64::from(size) {
-                let data = ring + self.geo.values_at;
+            if used + fill + need <= size {
+                let mut start = position;
                 if fill != 0 {
                     let skipped = u64::from(fill - record::HEADER_BYTES) | record::DISCARDED;
-                    self.set(data + position, skipped, Relaxed);
+                    data.get(position as usize / 8)?.store(skipped, Relaxed);
+                    start = 0;
                 }
-                let start = data + if fill != 0 { 0 } else { position };
-                self.set(start, u64::from(len) | record::BUSY, Relaxed);
-                self.set(ring + PRODUCED, head + u64::from(fill + need), Release);
-                return Some(start + record::HEADER_BYTES);
+                data.get(start as usize / 8)?
+                    .store(u64::from(len) | record::BUSY, Relaxed);
+                produced.store(head + u64::from(fill + need), Release);
+                return Some(ring + RING_CONTROL_BYTES + start + record::HEADER_BYTES);
             }
         }
-        self.set(ring + LOST, self.get(ring + LOST, Relaxed) + 1, Relaxed);
+        lost.store(lost.load(Relaxed) + 1, Relaxed);
         None
     }
 

@@ -44,8 +44,11 @@ impl<C: RunProbe> Armed<C> {
 /// The probes of one point, in the order of attachment.
 #[derive(Clone, Debug)]
 pub struct PointArms<C> {
+    /// Packed: the first `None` ends it.
     list: [Option<Armed<C>>; ATTACHMENTS_MAX],
     count: usize,
+    /// The code of a probe that is alone on its point and sees every VM: the common case, run without filter or loop.
+    alone: Option<C>,
 }
 
 impl<C: RunProbe> PointArms<C> {
@@ -53,6 +56,7 @@ impl<C: RunProbe> PointArms<C> {
         Self {
             list: [const { None }; ATTACHMENTS_MAX],
             count: 0,
+            alone: None,
         }
     }
 
@@ -63,13 +67,32 @@ impl<C: RunProbe> PointArms<C> {
     }
 
     /// Runs every probe whose filter lets `vm` through on `context`. *Hot.*
-    #[inline]
+    #[inline(always)]
     pub fn fire(&self, vm: u32, context: &[u8]) {
-        for armed in self.list.iter().flatten() {
+        match self.alone {
+            Some(code) => {
+                code.run(context);
+            }
+            None => self.fire_each(vm, context),
+        }
+    }
+
+    #[inline]
+    fn fire_each(&self, vm: u32, context: &[u8]) {
+        for armed in &self.list {
+            let Some(armed) = armed else { return };
             if armed.wants(vm) {
                 armed.code.run(context);
             }
         }
+    }
+
+    /// After every change of the list.
+    fn settle(&mut self) {
+        self.alone = match &self.list {
+            [Some(only), None, ..] if only.vm_mask == 0 => Some(only.code),
+            _ => None,
+        };
     }
 
     /// The probes.
@@ -83,6 +106,7 @@ impl<C: RunProbe> PointArms<C> {
             rest.rotate_left(1);
         }
         self.count -= usize::from(gone.is_some());
+        self.settle();
         gone
     }
 }
@@ -157,6 +181,7 @@ impl<C: RunProbe> Probes<'_, C> {
             *place = Some(armed);
             switch = arms.count == 0;
             arms.count += 1;
+            arms.settle();
         }
         self.program_mut(slot)?.attachments += 1;
         Ok(Attached {
@@ -201,8 +226,11 @@ impl<C: RunProbe> Probes<'_, C> {
             ..old
         };
         self.next_handle += 1;
-        if let Some(place) = self.arms.get_mut(point as usize).and_then(|a| a.list.get_mut(i)) {
+        if let Some(arms) = self.arms.get_mut(point as usize)
+            && let Some(place) = arms.list.get_mut(i)
+        {
             *place = Some(new);
+            arms.settle();
         }
         self.program_mut(slot)?.attachments += 1;
         self.let_go(usize::from(old.slot));

@@ -1,6 +1,7 @@
 //! Code memory: written at one address, read and executed at another, never both at one.
 
 use core::cell::UnsafeCell;
+use core::num::NonZeroU64;
 
 use hyp_core::probe::{CodeMemory, RunProbe};
 
@@ -20,7 +21,7 @@ static MEMORY: Memory = Memory(UnsafeCell::new([0; CODE_WORDS]));
 
 /// Entry of published code. Only [`Pages::publish`] makes one.
 #[derive(Clone, Copy, Debug)]
-pub struct Code(u64);
+pub struct Code(NonZeroU64);
 
 impl RunProbe for Code {
     #[inline(always)]
@@ -28,7 +29,7 @@ impl RunProbe for Code {
         // SAFETY: 1. The address is the entry of code that the JIT made of a verified program, published and not taken back
         // while it is armed. 2. Such code keeps the AAPCS64 contract of this signature and reads only the context, its
         // stack, its maps and through helpers.
-        let entry = unsafe { core::mem::transmute::<u64, extern "C" fn(*const u8) -> u64>(self.0) };
+        let entry = unsafe { core::mem::transmute::<u64, extern "C" fn(*const u8) -> u64>(self.0.get()) };
         entry(context.as_ptr())
     }
 }
@@ -58,6 +59,6 @@ impl CodeMemory for Pages {
             mmu::publish_page(start + u64::from(page * PAGE_WORDS) * 4);
         }
         mmu::code_published();
-        Some(Code(start + u64::from(at) * 4))
+        NonZeroU64::new(start + u64::from(at) * 4).map(Code)
     }
 }

@@ -13,17 +13,28 @@ pub const COUNT: usize = 9;
 /// Bytes behind a pointer that a probe passed.
 struct Passed(u64);
 
+impl Passed {
+    /// The aligned word at `address`.
+    #[inline(always)]
+    fn aligned(address: u64) -> u64 {
+        // SAFETY: 1. The word is aligned and holds at least one byte that the verifier proved readable for the helper: of the
+        // stack, context or map value of the running probe. 2. So it lies in a page that is mapped, and bytes beside the
+        // proven ones are masked or shifted away before anything depends on them. 3. Volatile: other CPUs may write it.
+        unsafe { (address as *const u64).read_volatile() }
+    }
+}
+
 impl Source for Passed {
     #[inline]
     fn word(&self, at: u32, bytes: u32) -> u64 {
-        let mut word = 0u64;
-        for i in 0..u64::from(bytes.min(8)) {
-            // SAFETY: 1. The verifier proved that the helper's size of readable bytes lies behind the pointer: stack,
-            // context or map value of the running probe. 2. Map operations stay within that size.
-            let byte = unsafe { ((self.0 + u64::from(at) + i) as *const u8).read() };
-            word |= u64::from(byte) << (8 * i);
+        let start = self.0 + u64::from(at);
+        let offset = start & 7;
+        let mut word = Self::aligned(start & !7) >> (8 * offset);
+        if offset + u64::from(bytes) > 8 {
+            // Here the offset is not 0, so the shift is below 64.
+            word |= Self::aligned((start & !7) + 8) << (64 - 8 * offset);
         }
-        word
+        word & (u64::MAX >> ((64 - 8 * bytes) & 63))
     }
 }
 
