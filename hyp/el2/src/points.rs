@@ -8,11 +8,12 @@ use core::arch::{asm, global_asm};
 use hyp_abi::PathId;
 use hyp_core::dispatch::{Points, Switched};
 use hyp_core::exit::Access;
+use hyp_core::probe::PointArms;
 use hyp_core::probe_vm::points::{CONTEXT_BYTES_MAX, Device, PointId};
 use hyp_core::vcpu::Frame;
 
 use crate::machine::{Board, ELR, ESR};
-use crate::probes::store;
+use crate::probes::{Code, store};
 use crate::{pmu, time};
 
 /// Words of the largest context.
@@ -56,37 +57,29 @@ const fn pair(low: u32, high: u32) -> u64 {
 const FIELDS: usize = 4;
 const _: () = assert!(HEADER + FIELDS <= WORDS);
 
-/// Fills in a firing and runs the point's probes. `what` is point | path << 32.
-extern "C" fn run(context: &mut Context, what: u64, a: u64, b: u64, c: u64, d: u64) {
+/// Fills in a firing and runs the probes of its point.
+extern "C" fn run(context: &mut Context, arms: &PointArms<Code>, path: u64, a: u64, b: u64, c: u64, d: u64) {
     context.words[0] = time::ticks() << TICK_SHIFT;
-    context.words[2] = what & 0xffff_ffff_0000_0000;
+    context.words[2] = path << 32;
     [context.words[3], context.words[4], context.words[5], context.words[6]] = [a, b, c, d];
-    let vm = context.words[1] as u32;
-    if let Some(arms) = store::shared().probes.arms_at(what as u32 as usize) {
-        arms.fire(vm, context.bytes());
-    }
+    arms.fire(context.words[1] as u32, context.bytes());
 }
 
-// Around a firing: x0-x7 are the caller's to lose, x8-x18 are kept here, the rest Rust keeps. So a site that is a `nop` costs
-// its function no register.
+// Around a firing: x0-x7 and x12-x17 are the caller's to lose, x8-x11 and x18 are kept here, the rest Rust keeps. Five
+// registers are enough for what lives across any site, so that one that is a `nop` costs its function none; more would make
+// every firing pay for keeping them.
 global_asm!(
     ".section .text.fire_point, \"ax\"",
     ".balign 16",
     ".global fire_point",
     "fire_point:",
-    "stp x8, x9, [sp, #-96]!",
+    "stp x8, x9, [sp, #-48]!",
     "stp x10, x11, [sp, #16]",
-    "stp x12, x13, [sp, #32]",
-    "stp x14, x15, [sp, #48]",
-    "stp x16, x17, [sp, #64]",
-    "stp x18, x30, [sp, #80]",
+    "stp x18, x30, [sp, #32]",
     "bl {run}",
-    "ldp x18, x30, [sp, #80]",
-    "ldp x16, x17, [sp, #64]",
-    "ldp x14, x15, [sp, #48]",
-    "ldp x12, x13, [sp, #32]",
+    "ldp x18, x30, [sp, #32]",
     "ldp x10, x11, [sp, #16]",
-    "ldp x8, x9, [sp], #96",
+    "ldp x8, x9, [sp], #48",
     "ret",
     run = sym run,
 );
@@ -95,22 +88,31 @@ global_asm!(
 #[inline(always)]
 fn fire<const N: usize>(context: &mut Context, point: PointId, path: u32, fields: [u64; N]) {
     const { assert!(N <= FIELDS) };
+    let Some(arms) = store::shared().probes.arms(point) else {
+        return;
+    };
     let [a, b, c, d] = core::array::from_fn(|i| fields.get(i).copied().unwrap_or(0));
-    // SAFETY: 1. `fire_point` keeps every register but x0-x7, flags and memory the context's. 2. The link register is put on
-    // the stack around the call, which is aligned and has room.
+    // SAFETY: 1. `fire_point` keeps every register but those named here, flags and memory the context's. 2. The link register
+    // is put on the stack around the call, which is aligned and has room.
     unsafe {
         asm!(
             "str x30, [sp, #-16]!",
             "bl fire_point",
             "ldr x30, [sp], #16",
             inout("x0") core::ptr::from_mut(context) => _,
-            inout("x1") point as u64 | u64::from(path) << 32 => _,
-            inout("x2") a => _,
-            inout("x3") b => _,
-            inout("x4") c => _,
-            inout("x5") d => _,
-            lateout("x6") _,
+            inout("x1") core::ptr::from_ref(arms) => _,
+            inout("x2") u64::from(path) => _,
+            inout("x3") a => _,
+            inout("x4") b => _,
+            inout("x5") c => _,
+            inout("x6") d => _,
             lateout("x7") _,
+            lateout("x12") _,
+            lateout("x13") _,
+            lateout("x14") _,
+            lateout("x15") _,
+            lateout("x16") _,
+            lateout("x17") _,
         );
     }
 }

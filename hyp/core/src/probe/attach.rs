@@ -77,7 +77,8 @@ impl<C: RunProbe> PointArms<C> {
         }
     }
 
-    #[inline]
+    /// Apart, so that the common case needs no frame.
+    #[inline(never)]
     fn fire_each(&self, vm: u32, context: &[u8]) {
         for armed in &self.list {
             let Some(armed) = armed else { return };

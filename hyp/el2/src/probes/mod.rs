@@ -6,4 +6,5 @@ mod helpers;
 mod services;
 pub mod store;
 
+pub use code::Code;
 pub use services::Probing;
