@@ -266,7 +266,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     pub(crate) fn site_time(&self, pc: u32) -> u64 {
         let sites = self.m.sites.get(..self.graph.sites as usize).unwrap_or(&[]);
         let at = sites.binary_search_by_key(&pc, |s| s.pc).ok();
-        at.and_then(|at| sites.get(at)?.facts).map_or(0, |facts| self.helper_cost(pc, &facts))
+        at.and_then(|at| sites.get(at)?.facts)
+            .map_or(0, |facts| self.helper_cost(pc, &facts))
     }
 
     fn helper_cost(&self, pc: u32, facts: &CallFacts) -> u64 {

@@ -38,6 +38,35 @@ pub struct View<'a> {
     pub insns: u64,
 }
 
+impl View<'_> {
+    /// What is known of r0 to r10 of the innermost frame.
+    pub fn regs(&self) -> [Val; REGS] {
+        self.store.all_regs(self.state)
+    }
+
+    /// Frames above the innermost one.
+    pub fn depth(&self) -> u8 {
+        self.state.depth
+    }
+
+    /// What is known of r6 to r9 of frame `n` of the callers.
+    pub fn saved(&self, n: u8) -> [Val; 4] {
+        let chunk = self.state.saved.get(usize::from(n)).copied().unwrap_or(0);
+        self.store.slots(chunk).map(|s| s.val)
+    }
+
+    /// Stored values: frame, offset from its r10, bytes, and the value.
+    pub fn spills(&self) -> impl Iterator<Item = (u8, i64, u8, Val)> {
+        self.state.stack().iter().flat_map(|r| {
+            let slots = self.store.slots(r.chunk).iter().enumerate();
+            slots.filter(|(_, s)| s.spill > 0).map(|(i, s)| {
+                let slot = i64::from(r.at) * crate::store::CHUNK as i64 + i as i64;
+                (r.frame, -8 * (slot + 1), s.spill, s.val)
+            })
+        })
+    }
+}
+
 /// Told of every abstract state. Passes over a loop that turn out not to count are taken back.
 pub trait Observer {
     /// A state is about to be followed over one instruction.

@@ -27,6 +27,10 @@ const ROUNDS_MAX: u8 = 7;
 /// Visits spent on following one loop to its end, and while an outer loop is only being tried.
 const FOLLOW_VISITS_MAX: u64 = 600_000;
 const FOLLOW_VISITS_INNER_MAX: u64 = 20_000;
+/// A loop that takes no more visits than this is followed although a summary of it holds.
+const FOLLOW_CHEAP_VISITS: u64 = 400;
+/// The same where iterations differ in cost.
+const FOLLOW_UNEVEN_VISITS: u64 = 4_000;
 /// Most iterations a summary may claim; keeps `base + c·k` far from overflow together with `STEP_MAX`.
 const TRIPS_MAX: u64 = 1 << 30;
 const STEP_MAX: i64 = 1 << 31;
@@ -554,7 +558,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
 
     fn add_tag(&mut self, at: usize, v: Val, step: i64) {
         let base = v.num;
-        let fits = base.smin >= -BASE_MAX && base.smax <= BASE_MAX && step.abs() <= STEP_MAX;
+        let fits = base.smin >= -BASE_MAX && base.smax <= BASE_MAX && step.unsigned_abs() <= STEP_MAX as u64;
         let act = self.act_mut(at);
         if let (true, Some(t)) = (fits, act.tags.get_mut(usize::from(act.tags_len))) {
             *t = Tag { id: v.id, step, base };
@@ -679,8 +683,15 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             list = x.next;
         }
         let spent = self.visits - act.visits_before;
-        let tighter = self.attempt > 0 || act.varies && insns != insns_min;
-        if back > 0 && tighter && spent.saturating_mul(back) <= self.effort().follow_visits {
+        // What a summary gives away is worth the visits it saves only where those are many.
+        let effort = self.effort().follow_visits;
+        let budget = match (self.attempt > 0 || act.varies, insns != insns_min) {
+            (true, true) => effort,
+            (true, false) if self.attempt > 0 => effort,
+            (false, true) => FOLLOW_UNEVEN_VISITS,
+            _ => FOLLOW_CHEAP_VISITS,
+        };
+        if back > 0 && spent.saturating_mul(back) <= budget {
             self.purge(at);
             observer.discard();
             return self.follow(at);

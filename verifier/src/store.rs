@@ -299,7 +299,11 @@ impl<'m> Store<'m> {
             Some(cell) => {
                 self.state_free = cell.next;
                 self.states_left = self.states_left.saturating_sub(1);
-                *cell = State { next: NIL, parked: true, ..s };
+                *cell = State {
+                    next: NIL,
+                    parked: true,
+                    ..s
+                };
                 at
             }
             None => {

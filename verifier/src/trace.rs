@@ -27,7 +27,12 @@ pub struct Node {
 
 impl Node {
     /// Nothing.
-    pub const BLANK: Node = Node { piece: Piece::Block(0), parent: 0, forward: 0, count: 0 };
+    pub const BLANK: Node = Node {
+        piece: Piece::Block(0),
+        parent: 0,
+        forward: 0,
+        count: 0,
+    };
 }
 
 /// Loops inside loops whose ways round are unfolded at once.
@@ -47,9 +52,17 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let Some(s) = &self.cur else { return };
         let parent = self.node(s.trace);
         let node = if s.trace != 0 && parent.piece == Piece::Block(block) {
-            Node { count: parent.count.saturating_add(1), ..parent }
+            Node {
+                count: parent.count.saturating_add(1),
+                ..parent
+            }
         } else {
-            Node { piece: Piece::Block(block), parent: s.trace, count: 1, ..Node::BLANK }
+            Node {
+                piece: Piece::Block(block),
+                parent: s.trace,
+                count: 1,
+                ..Node::BLANK
+            }
         };
         let at = self.push_node(node);
         if let Some(s) = &mut self.cur {
@@ -59,9 +72,19 @@ impl<C: CostModel> Verifier<'_, '_, C> {
 
     /// A path into a loop, `times` ways round, and a way out, as one path.
     pub(crate) fn trace_loop(&mut self, entry: u32, round: u32, times: u64, out: u32) -> u32 {
-        let round = Node { piece: Piece::Loop(round), parent: entry, count: times, ..Node::BLANK };
+        let round = Node {
+            piece: Piece::Loop(round),
+            parent: entry,
+            count: times,
+            ..Node::BLANK
+        };
         let at = self.push_node(round);
-        self.push_node(Node { piece: Piece::Loop(out), parent: at, count: 1, ..Node::BLANK })
+        self.push_node(Node {
+            piece: Piece::Loop(out),
+            parent: at,
+            count: 1,
+            ..Node::BLANK
+        })
     }
 
     /// Adds a node; 0, the empty path, where no room can be made. Room is made between units only, since a unit holds
@@ -211,7 +234,12 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         for b in 0..self.graph.blocks {
             let count = self.m.counts.get(b as usize).copied().unwrap_or(0);
             if count > 0 {
-                end = self.push_node(Node { piece: Piece::Block(b), parent: end, count, ..Node::BLANK });
+                end = self.push_node(Node {
+                    piece: Piece::Block(b),
+                    parent: end,
+                    count,
+                    ..Node::BLANK
+                });
             }
         }
         end
@@ -234,7 +262,9 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             }
         }
         for i in 0..self.store.states.len() {
-            let Some(end) = self.store.states.get(i).filter(|s| s.parked).map(|s| s.trace) else { continue };
+            let Some(end) = self.store.states.get(i).filter(|s| s.parked).map(|s| s.trace) else {
+                continue;
+            };
             let folded = self.fold(end);
             if let Some(s) = self.store.states.get_mut(i) {
                 s.trace = folded;
@@ -261,7 +291,12 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             let end = block.last + crate::insn::Insn::decode(self.m.text, block.last).map_or(1, |i| i.slots());
             let time = self.block_time(block.start, end).saturating_mul(count);
             if let Some(cell) = self.m.witness.get_mut(self.witness) {
-                *cell = WitnessRun { start: block.start, end, count, time };
+                *cell = WitnessRun {
+                    start: block.start,
+                    end,
+                    count,
+                    time,
+                };
                 self.witness += 1;
             }
         }

@@ -49,7 +49,10 @@ fn samples(count: usize) -> Vec<N> {
         let r = rng.next();
         if r & 1 != 0 {
             let mask = rng.next() & 255;
-            n.bits = Tnum { value: rng.next() & 255 & !mask, mask };
+            n.bits = Tnum {
+                value: rng.next() & 255 & !mask,
+                mask,
+            };
         }
         if r & 2 != 0 {
             let (a, b) = (rng.next() & 255, rng.next() & 255);
@@ -126,7 +129,21 @@ fn arithmetic_holds_every_result() {
 /// `concrete` itself against plain 64- and 32-bit Rust arithmetic.
 #[test]
 fn concrete_is_the_rfc() {
-    let xs = [0u64, 1, 2, 31, 32, 63, 64, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, i64::MAX as u64, 1 << 63, u64::MAX];
+    let xs = [
+        0u64,
+        1,
+        2,
+        31,
+        32,
+        63,
+        64,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xffff_ffff,
+        i64::MAX as u64,
+        1 << 63,
+        u64::MAX,
+    ];
     for x in xs {
         for y in xs {
             let (sx, sy) = (x as i64, y as i64);
@@ -144,8 +161,14 @@ fn concrete_is_the_rfc() {
             assert_eq!(c64(AluOp::Mul), x.wrapping_mul(y));
             assert_eq!(c32(AluOp::Div), u64::from(a.checked_div(b).unwrap_or(0)));
             assert_eq!(c32(AluOp::Mod), u64::from(a.checked_rem(b).unwrap_or(a)));
-            assert_eq!(c32(AluOp::Sdiv), u64::from(if sb == 0 { 0 } else { sa.wrapping_div(sb) as u32 }));
-            assert_eq!(c32(AluOp::Smod), u64::from(if sb == 0 { a } else { sa.wrapping_rem(sb) as u32 }));
+            assert_eq!(
+                c32(AluOp::Sdiv),
+                u64::from(if sb == 0 { 0 } else { sa.wrapping_div(sb) as u32 })
+            );
+            assert_eq!(
+                c32(AluOp::Smod),
+                u64::from(if sb == 0 { a } else { sa.wrapping_rem(sb) as u32 })
+            );
             assert_eq!(c32(AluOp::Lsh), u64::from(a.wrapping_shl(b)));
             assert_eq!(c32(AluOp::Rsh), u64::from(a.wrapping_shr(b)));
             assert_eq!(c32(AluOp::Arsh), u64::from(sa.wrapping_shr(b) as u32));
@@ -275,7 +298,10 @@ fn extensions_and_swaps() {
             for bits in 1..=8 {
                 let low = x & ((1u64 << bits) - 1);
                 assert!(n.truncated(bits).contains(low), "{n:?} {bits}");
-                assert!(n.sign_extended(bits).contains(sext(low, bits) as u64 & 255), "{n:?} {bits}");
+                assert!(
+                    n.sign_extended(bits).contains(sext(low, bits) as u64 & 255),
+                    "{n:?} {bits}"
+                );
             }
             let half = x & 15;
             let moved = N::alu(AluOp::MovSx(4), Width::W64, N::UNKNOWN, n);
@@ -288,8 +314,17 @@ fn extensions_and_swaps() {
     type W = Num<64>;
     for x in [0u64, 1, 0x1234_5678_9abc_def0, u64::MAX, 0x8000_0000_0000_0001] {
         for mask in [0u64, 0xff, 0xff00_0000, 0xf0f0_f0f0_f0f0_f0f0, u64::MAX] {
-            let n = W::UNKNOWN.intersect(&W { bits: Tnum { value: x & !mask, mask }, ..W::UNKNOWN }).unwrap();
-            for (bits, swapped) in [(16, u64::from((x as u16).swap_bytes())), (32, u64::from((x as u32).swap_bytes())), (64, x.swap_bytes())] {
+            let n = W::UNKNOWN
+                .intersect(&W {
+                    bits: Tnum { value: x & !mask, mask },
+                    ..W::UNKNOWN
+                })
+                .unwrap();
+            for (bits, swapped) in [
+                (16, u64::from((x as u16).swap_bytes())),
+                (32, u64::from((x as u32).swap_bytes())),
+                (64, x.swap_bytes()),
+            ] {
                 assert!(n.swapped(Order::Swap, bits).contains(swapped));
                 assert!(n.swapped(Order::ToBe, bits).contains(swapped));
                 let low = if bits == 64 { x } else { x & ((1 << bits) - 1) };
@@ -320,7 +355,10 @@ fn tnum_operations_exhaustively() {
             for x in members(a) {
                 for y in members(b) {
                     let m = |t: Tnum, z: u64| t.contains(z);
-                    assert!(m(sums.0, x + y) && m(sums.1, x.wrapping_sub(y)) && m(sums.2, x * y), "{a:?} {b:?} {x} {y}");
+                    assert!(
+                        m(sums.0, x + y) && m(sums.1, x.wrapping_sub(y)) && m(sums.2, x * y),
+                        "{a:?} {b:?} {x} {y}"
+                    );
                     assert!(m(sums.3, x & y) && m(sums.4, x | y) && m(sums.5, x ^ y));
                 }
             }

@@ -1,0 +1,203 @@
+//! State embedding: what the interpreter does must lie inside what the verifier believed.
+
+use probe_vm::interp::{self, Backing, Code, Insn, STACK_BYTES, Size, Space, Start, Step as Machine};
+use std::sync::atomic::AtomicU64;
+use verifier::{Env, Kind, MapDesc, Observer, Program, Region, Step, UnitCost, Val, Verifier, View, heap_memory};
+
+/// An abstract state as remembered: enough to ask whether a machine state is in it.
+#[derive(Clone)]
+pub struct Seen {
+    depth: u8,
+    regs: [Val; 11],
+    saved: Vec<[Val; 4]>,
+    spills: Vec<(u8, i64, u8, Val)>,
+}
+
+/// All states of the passes that count, by slot.
+pub struct Collect {
+    pub at: Vec<Vec<Seen>>,
+    log: Vec<usize>,
+    marks: Vec<usize>,
+}
+
+impl Collect {
+    pub fn new(slots: usize) -> Collect {
+        Collect {
+            at: vec![Vec::new(); slots],
+            log: Vec::new(),
+            marks: Vec::new(),
+        }
+    }
+}
+
+impl Observer for Collect {
+    fn visit(&mut self, v: View<'_>) {
+        let saved = (0..v.depth()).map(|n| v.saved(n)).collect();
+        let seen = Seen {
+            depth: v.depth(),
+            regs: v.regs(),
+            saved,
+            spills: v.spills().collect(),
+        };
+        self.at[v.pc as usize].push(seen);
+        self.log.push(v.pc as usize);
+    }
+    fn begin(&mut self) {
+        self.marks.push(self.log.len());
+    }
+    fn discard(&mut self) {
+        let to = self.marks.pop().expect("a pass under way");
+        while self.log.len() > to {
+            let pc = self.log.pop().expect("logged");
+            self.at[pc].pop();
+        }
+    }
+    fn commit(&mut self) {
+        self.marks.pop();
+    }
+}
+
+/// Where things are in the interpreter's address space.
+#[derive(Clone, Copy)]
+struct Places {
+    context: u64,
+    stack_top: u64,
+    map: u64,
+}
+
+impl Places {
+    fn holds(&self, v: &Val, x: u64) -> bool {
+        match v.kind {
+            Kind::Uninit => true,
+            Kind::Scalar => v.num.contains(x),
+            Kind::Pointer { region, nullable } => {
+                let base = match region {
+                    Region::Object(0) => self.context,
+                    Region::Stack(f) => self.stack_top - 512 * u64::from(f),
+                    Region::MapValue(_) => self.map,
+                    // Handles are opaque.
+                    _ => return true,
+                };
+                nullable && x == 0 || v.num.contains(x.wrapping_sub(base))
+            }
+        }
+    }
+}
+
+struct Check<'a> {
+    seen: &'a Collect,
+    places: Places,
+    failure: Option<String>,
+    steps: u64,
+}
+
+impl<'b> interp::Trace<Space<'b>> for Check<'_> {
+    fn step(&mut self, m: Machine<'_>, mem: &Space<'b>) {
+        if self.failure.is_some() {
+            return;
+        }
+        self.steps += 1;
+        let places = self.places;
+        let inside = |s: &Seen| {
+            usize::from(s.depth) == m.callers.len()
+                && s.regs.iter().zip(m.regs).all(|(v, x)| places.holds(v, *x))
+                && s.saved
+                    .iter()
+                    .zip(m.callers)
+                    .all(|(vs, f)| vs.iter().zip(&f.saved).all(|(v, x)| places.holds(v, *x)))
+                && s.spills.iter().all(|(frame, off, bytes, v)| {
+                    let size = match bytes {
+                        1 => Size::B,
+                        2 => Size::H,
+                        4 => Size::W,
+                        _ => Size::X,
+                    };
+                    let addr = (places.stack_top - 512 * u64::from(*frame)).wrapping_add(*off as u64);
+                    interp::Memory::load(mem, addr, size).is_none_or(|x| places.holds(v, x))
+                })
+        };
+        if !self.seen.at[m.pc].iter().any(inside) {
+            self.failure = Some(format!(
+                "slot {}: {:x?} at depth {} is in none of {} states; first {:?}",
+                m.pc,
+                m.regs,
+                m.callers.len(),
+                self.seen.at[m.pc].len(),
+                self.seen.at[m.pc].first().map(|s| s.regs)
+            ));
+        }
+    }
+}
+
+struct NoHelpers {
+    map: u64,
+}
+
+impl<M> interp::Helpers<M> for NoHelpers {
+    fn call(&mut self, id: u32, _args: [u64; 5], _mem: &mut M) -> Option<u64> {
+        // Times and random numbers: any value is allowed.
+        matches!(id, 5 | 7 | 8).then_some(0x1234_5678_9abc_def1_u64.rotate_left(id))
+    }
+    fn map_value(&self, _map: u32, offset: u64) -> Option<u64> {
+        Some(self.map + offset)
+    }
+}
+
+/// Verifies, and if accepted runs on every context of `inputs`. Gives the bound and the most instructions executed, or
+/// `None` if refused. Panics on a state outside or a run over the bound.
+pub fn embed(text: &[u64], maps: &[MapDesc], env: Env<'_>, inputs: &[Vec<u8>], what: &str) -> Option<(u64, u64, u64)> {
+    heap_memory!(let memory = text.len());
+    let mut collect = Collect::new(text.len());
+    let mut v = Verifier::start(memory, &Program { text, maps }, env, UnitCost);
+    let bound = loop {
+        match v.step_observed(1000, &mut collect) {
+            Step::More => {}
+            Step::Rejected(_) => return None,
+            Step::Done(d) => break d.insn_bound(),
+        }
+    };
+    let mut buffer = vec![Insn::EMPTY; text.len()];
+    let code = Code::new(text, &mut buffer).expect("decodable");
+    let (mut most, mut steps) = (0, 0);
+    for input in inputs {
+        let mut stack = vec![0xa5u8; STACK_BYTES];
+        let words: Vec<AtomicU64> = (0..64).map(AtomicU64::new).collect();
+        let mut space = Space::new();
+        let context = space.add(Backing::Const(input)).expect("room");
+        let stack_base = space.add(Backing::Bytes(&mut stack)).expect("room");
+        let map = space.add(Backing::Words(&words)).expect("room");
+        let places = Places {
+            context,
+            stack_top: stack_base + STACK_BYTES as u64,
+            map,
+        };
+        let mut check = Check {
+            seen: &collect,
+            places,
+            failure: None,
+            steps: 0,
+        };
+        let start = Start {
+            args: [context, 0],
+            stack_top: places.stack_top,
+            fuel: bound + 1,
+        };
+        let done = interp::run(code, start, &mut space, &mut NoHelpers { map }, &mut check);
+        if let Some(failure) = check.failure {
+            panic!("{what}: {failure}");
+        }
+        match done {
+            Ok(d) => {
+                assert!(
+                    d.executed <= bound,
+                    "{what}: executed {} over the bound {bound}",
+                    d.executed
+                );
+                most = most.max(d.executed);
+            }
+            Err(fault) => panic!("{what}: accepted but {fault:?} (bound {bound})"),
+        }
+        steps += check.steps;
+    }
+    Some((bound, most, steps))
+}

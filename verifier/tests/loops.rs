@@ -1,0 +1,120 @@
+//! Bounds against true worst cases: programs compiled from C, every input executed.
+
+mod common;
+#[path = "common/embed.rs"]
+mod embed;
+
+use common::*;
+use goblin::elf::Elf;
+use std::path::Path;
+use std::process::Command;
+
+/// Sections of the compiled programs; `None` without clang.
+fn programs(version: &str) -> Option<Vec<(String, Vec<u64>)>> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loops/loops.c");
+    let object = std::env::temp_dir().join(format!("gnomon-loops-{version}-{}.o", std::process::id()));
+    let mut clang = Command::new("clang");
+    clang
+        .args(["-target", "bpf", "-O2", "-c"])
+        .arg(format!("-mcpu={version}"))
+        .arg(&source)
+        .arg("-o")
+        .arg(&object);
+    match clang.status() {
+        Ok(status) => assert!(status.success(), "clang compiles {}", source.display()),
+        Err(e) => {
+            println!("skipped: no clang ({e})");
+            assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "CI must have clang");
+            return None;
+        }
+    }
+    let bytes = std::fs::read(&object).expect("the object");
+    let _ = std::fs::remove_file(&object);
+    let elf = Elf::parse(&bytes).expect("an ELF file");
+    let mut all = Vec::new();
+    for section in &elf.section_headers {
+        let name = elf.shdr_strtab.get_at(section.sh_name).unwrap_or("");
+        if let Some(name) = name.strip_prefix("p_") {
+            let range = section.file_range().expect("a body");
+            let text = bytes[range]
+                .chunks(8)
+                .map(|c| u64::from_le_bytes(c.try_into().unwrap()))
+                .collect();
+            all.push((name.to_string(), text));
+        }
+    }
+    Some(all)
+}
+
+/// All contexts: in[0] and in[1] over 0..=15, the rest fixed.
+fn inputs() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for a in 0..16u32 {
+        for b in [0u32, 7, 15] {
+            let mut bytes = vec![0u8; 192];
+            for i in 2..16u32 {
+                bytes[4 * i as usize..][..4].copy_from_slice(&(i * 37 % 64).to_le_bytes());
+            }
+            bytes[..4].copy_from_slice(&a.to_le_bytes());
+            bytes[4..8].copy_from_slice(&b.to_le_bytes());
+            all.push(bytes);
+        }
+    }
+    all
+}
+
+fn compare(version: &str) {
+    let Some(programs) = programs(version) else { return };
+    assert!(programs.len() >= 60, "{} programs", programs.len());
+    let rules = verifier::env::Rules::GNOMON;
+    let env = verifier::Env {
+        helpers: HELPERS,
+        objects: OBJECTS,
+        rules,
+        limits: verifier::env::Limits::GNOMON,
+    };
+    let (mut exact, mut log_sum, mut refused) = (0, 0.0, Vec::new());
+    let count = programs.len();
+    for (name, text) in programs {
+        let start = std::time::Instant::now();
+        // `embed` panics if any run exceeds the bound.
+        // Long loops take the same way for every input.
+        let all = inputs();
+        let all = if name.starts_with("count_") && name != "count_matches" {
+            &all[..1]
+        } else {
+            &all[..]
+        };
+        let Some((bound, most, _)) = embed::embed(&text, &[], env, all, &name) else {
+            let why = verify(&text, &[], env).unwrap_err();
+            println!("{name}: refused at {} {:?}", why.pc, why.why);
+            refused.push(name);
+            continue;
+        };
+        let took = start.elapsed();
+        if bound == most {
+            exact += 1;
+        } else {
+            println!(
+                "{name}: bound {bound}, true {most}, ratio {:.3} ({took:?})",
+                bound as f64 / most as f64
+            );
+        }
+        log_sum += (bound as f64 / most as f64).ln();
+    }
+    let mean = (log_sum / (count - refused.len()) as f64).exp();
+    println!("{version}: {count} programs, {exact} exact, geometric mean ratio {mean:.4}, refused {refused:?}");
+    assert!(refused.is_empty());
+    assert!(exact * 100 >= count * 80, "{exact} of {count} exact");
+    assert!(mean <= 1.05, "{mean}");
+}
+
+#[test]
+fn bounds_meet_true_worst_cases_v3() {
+    compare("v3");
+}
+
+#[test]
+fn bounds_meet_true_worst_cases_v2() {
+    compare("v2");
+}
