@@ -2,7 +2,7 @@
 
 use hyp_abi::PathId;
 use hyp_abi::bounds::POINTS;
-use probe_vm::points::PointId;
+use probe_vm::points::PointId::{self, *};
 
 use crate::sched::SLOTS;
 
@@ -29,47 +29,33 @@ pub const fn firings() -> [[u16; POINTS]; PathId::COUNT] {
 
 const fn row(path: PathId) -> [u16; POINTS] {
     let mut n = [0; POINTS];
-    n[PointId::VmExit as usize] = 1;
-    n[PointId::VmEntry as usize] = 1;
-    let own: &[(PointId, u16)] = match path {
-        PathId::HypercallYield => &[(PointId::Hypercall, 1), (PointId::SchedSwitch, 1)],
-        PathId::IpcCall => &[
-            (PointId::Hypercall, 1),
-            (PointId::IpcCall, 1),
-            (PointId::VcpuBlock, 1),
-            (PointId::VcpuWake, 1),
-            (PointId::SchedSwitch, 1),
-        ],
-        PathId::IpcRecv => &[
-            (PointId::Hypercall, 1),
-            (PointId::VcpuBlock, 1),
-            (PointId::SchedSwitch, 1),
-        ],
-        PathId::IpcReply => &[
-            (PointId::Hypercall, 1),
-            (PointId::IpcReply, 1),
-            (PointId::VcpuWake, 1),
-            (PointId::SchedSwitch, 1),
-        ],
-        PathId::IpcReplyRecv => &[
-            (PointId::Hypercall, 1),
-            (PointId::IpcReply, 1),
-            (PointId::VcpuBlock, 1),
-            (PointId::VcpuWake, 1),
-            (PointId::SchedSwitch, 1),
-        ],
-        PathId::Notify => &[
-            (PointId::Hypercall, 1),
-            (PointId::Notify, 1),
-            (PointId::VirqInject, 1),
-            (PointId::VcpuWake, 1),
-            (PointId::SchedSwitch, 1),
-        ],
-        PathId::NotifyWait => &[
-            (PointId::Hypercall, 1),
-            (PointId::VcpuBlock, 1),
-            (PointId::SchedSwitch, 1),
-        ],
+    n[VmExit as usize] = 1;
+    n[VmEntry as usize] = 1;
+    let own = match hypercall(path) {
+        Some(own) => own,
+        None => other(path),
+    };
+    let mut i = 0;
+    while i < own.len() {
+        n[own[i].0 as usize] = own[i].1;
+        i += 1;
+    }
+    n
+}
+
+type Firings = &'static [(PointId, u16)];
+
+/// Points of a hypercall's path besides exit and entry.
+#[rustfmt::skip]
+const fn hypercall(path: PathId) -> Option<Firings> {
+    Some(match path {
+        PathId::HypercallYield => &[(Hypercall, 1), (SchedSwitch, 1)],
+        PathId::IpcCall => &[(Hypercall, 1), (IpcCall, 1), (VcpuBlock, 1), (VcpuWake, 1), (SchedSwitch, 1)],
+        PathId::IpcRecv => &[(Hypercall, 1), (VcpuBlock, 1), (SchedSwitch, 1)],
+        PathId::IpcReply => &[(Hypercall, 1), (IpcReply, 1), (VcpuWake, 1), (SchedSwitch, 1)],
+        PathId::IpcReplyRecv => &[(Hypercall, 1), (IpcReply, 1), (VcpuBlock, 1), (VcpuWake, 1), (SchedSwitch, 1)],
+        PathId::Notify => &[(Hypercall, 1), (Notify, 1), (VirqInject, 1), (VcpuWake, 1), (SchedSwitch, 1)],
+        PathId::NotifyWait => &[(Hypercall, 1), (VcpuBlock, 1), (SchedSwitch, 1)],
         PathId::HypercallInfo
         | PathId::ProbeStage
         | PathId::ProbeVerify
@@ -78,61 +64,49 @@ const fn row(path: PathId) -> [u16; POINTS] {
         | PathId::ProbeControl
         | PathId::MapRead
         | PathId::MapAccess
-        | PathId::StatsRead => &[(PointId::Hypercall, 1)],
-        PathId::Psci => &[(PointId::Psci, 1)],
-        PathId::PsciPower => &[
-            (PointId::Psci, 1),
-            (PointId::Hypercall, 1),
-            (PointId::VcpuBlock, 1),
-            (PointId::VcpuWake, STOP_WAKES_MAX),
-            (PointId::SchedSwitch, 1),
-        ],
-        PathId::MmioGicd | PathId::MmioGicr => &[
-            (PointId::Mmio, 1),
-            (PointId::VirqInject, WORD_INTERRUPTS),
-            (PointId::VcpuWake, 1),
-            (PointId::SchedSwitch, 1),
-        ],
-        PathId::MmioUart => &[(PointId::Mmio, 1), (PointId::VirqInject, 1)],
-        PathId::Stage2Fault | PathId::GuestFault => &[
-            (PointId::Stage2Fault, 1),
-            (PointId::VcpuBlock, 1),
-            (PointId::VcpuWake, STOP_WAKES_MAX),
-            (PointId::SchedSwitch, 1),
-        ],
-        PathId::SysregSgi => &[
-            (PointId::SysregTrap, 1),
-            (PointId::VirqInject, 16),
-            (PointId::VcpuWake, 16),
-            (PointId::SchedSwitch, 1),
-        ],
-        PathId::Sysreg | PathId::Fpsimd => &[(PointId::SysregTrap, 1)],
-        PathId::Wfi => &[(PointId::VcpuBlock, 1), (PointId::SchedSwitch, 1)],
-        PathId::IrqVtimer => &[(PointId::Irq, 1), (PointId::Timer, 1), (PointId::VirqInject, 1)],
+        | PathId::StatsRead => &[(Hypercall, 1)],
+        _ => return None,
+    })
+}
+
+/// Points of the other paths besides exit and entry.
+#[rustfmt::skip]
+const fn other(path: PathId) -> Firings {
+    match path {
+        PathId::Psci => &[(Psci, 1)],
+        PathId::PsciPower => {
+            &[(Psci, 1), (Hypercall, 1), (VcpuBlock, 1), (VcpuWake, STOP_WAKES_MAX), (SchedSwitch, 1)]
+        }
+        PathId::MmioGicd | PathId::MmioGicr => {
+            &[(Mmio, 1), (VirqInject, WORD_INTERRUPTS), (VcpuWake, 1), (SchedSwitch, 1)]
+        }
+        PathId::MmioUart => &[(Mmio, 1), (VirqInject, 1)],
+        PathId::Stage2Fault | PathId::GuestFault => {
+            &[(Stage2Fault, 1), (VcpuBlock, 1), (VcpuWake, STOP_WAKES_MAX), (SchedSwitch, 1)]
+        }
+        PathId::SysregSgi => &[(SysregTrap, 1), (VirqInject, 16), (VcpuWake, 16), (SchedSwitch, 1)],
+        PathId::Sysreg | PathId::Fpsimd => &[(SysregTrap, 1)],
+        PathId::Wfi => &[(VcpuBlock, 1), (SchedSwitch, 1)],
+        PathId::IrqVtimer => &[(Irq, 1), (Timer, 1), (VirqInject, 1)],
         PathId::IrqTimer => &[
-            (PointId::Irq, 1),
-            (PointId::Timer, TIMER_WAKES_MAX),
-            (PointId::VirqInject, TIMER_WAKES_MAX),
-            (PointId::VcpuWake, TIMER_WAKES_MAX),
-            (PointId::SchedSwitch, 1),
+            (Irq, 1), (Timer, TIMER_WAKES_MAX), (VirqInject, TIMER_WAKES_MAX), (VcpuWake, TIMER_WAKES_MAX), (SchedSwitch, 1),
         ],
-        PathId::IrqMaintenance => &[(PointId::Irq, 1), (PointId::VirqInject, 16)],
-        PathId::IrqDevice | PathId::IrqUart => &[
-            (PointId::Irq, 1),
-            (PointId::VirqInject, 1),
-            (PointId::VcpuWake, 1),
-            (PointId::SchedSwitch, 1),
-        ],
-        PathId::IrqOther => &[
-            (PointId::Irq, 1),
-            (PointId::VcpuWake, TIMER_WAKES_MAX),
-            (PointId::SchedSwitch, 1),
-        ],
-    };
-    let mut i = 0;
-    while i < own.len() {
-        n[own[i].0 as usize] = own[i].1;
-        i += 1;
+        PathId::IrqMaintenance => &[(Irq, 1), (VirqInject, 16)],
+        PathId::IrqDevice | PathId::IrqUart => &[(Irq, 1), (VirqInject, 1), (VcpuWake, 1), (SchedSwitch, 1)],
+        PathId::IrqOther => &[(Irq, 1), (VcpuWake, TIMER_WAKES_MAX), (SchedSwitch, 1)],
+        _ => &[],
     }
-    n
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_but_the_quiet_ones_has_points_of_its_own() {
+        for (path, n) in PathId::ALL.iter().zip(firings()) {
+            assert_eq!((n[VmExit as usize], n[VmEntry as usize]), (1, 1));
+            assert!(n.iter().filter(|n| **n != 0).count() > 2, "{path:?}");
+        }
+    }
 }

@@ -138,17 +138,7 @@ impl<'w> Job<'w> {
         }
         let maps: &'w [MapDesc] = maps.get(..taken.count).unwrap_or(&[]);
         let map_links: &'w [MapLink] = map_links.get(..taken.count).unwrap_or(&[]);
-        let last = platform.code_base + u64::from(platform.code_words).saturating_sub(1) * 4;
-        let links: &'w Links<'w> = links.insert(Links {
-            maps: map_links,
-            helpers: platform.helpers,
-            helper_times: platform.helper_times,
-            window: (platform.code_base, last),
-            cpu: platform.cpu,
-            time: platform.time,
-            lse: platform.lse,
-            dispatch: 0,
-        });
+        let links: &'w Links<'w> = links.insert(link(platform, map_links));
         let layout: &'w [ObjectLayout<'static>] = place.insert([layout(staged.point)]);
         let rest = Rest {
             text: staged.text,
@@ -254,6 +244,20 @@ impl<'w> Job<'w> {
             other => other,
         };
         Ok(())
+    }
+}
+
+fn link<'w>(platform: &'w Platform<'w>, maps: &'w [MapLink]) -> Links<'w> {
+    let last = platform.code_base + u64::from(platform.code_words).saturating_sub(1) * 4;
+    Links {
+        maps,
+        helpers: platform.helpers,
+        helper_times: platform.helper_times,
+        window: (platform.code_base, last),
+        cpu: platform.cpu,
+        time: platform.time,
+        lse: platform.lse,
+        dispatch: 0,
     }
 }
 

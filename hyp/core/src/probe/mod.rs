@@ -50,10 +50,11 @@ pub const MAPS_MAX: usize = 64;
 pub const ATTACHMENTS_MAX: usize = 4;
 /// After this long without a step a job can be displaced by another VM.
 pub const JOB_IDLE_NS: u64 = 1_000_000_000;
-/// Units of one verify step at most: bounds the stay of `hypercall.probe_verify`.
-pub const VERIFY_UNITS_MAX: u64 = 64;
+/// Units of one verify step at most: bounds the stay of `hypercall.probe_verify`, and so the blocking of every deadline. A unit is one abstract
+/// instruction, some 1,500 of ours.
+pub const VERIFY_UNITS_MAX: u64 = 16;
 /// Slots that one compile step works through: bounds the stay of `hypercall.probe_compile`.
-pub const COMPILE_SLOTS: u32 = 64;
+pub const COMPILE_SLOTS: u32 = 32;
 
 /// A refusal: x0, and x1 up where the status has details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
