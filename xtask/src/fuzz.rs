@@ -1,44 +1,74 @@
-//! `fuzz`: random and mutated bytes into what parses input from outside, for as long as one likes.
+//! `fuzz`: random and mutated bytes, calls and interrupts into what takes input from outside, for as long as one likes.
 //!
-//! The generator is that of the property tests, with a fresh seed and more cases; it prints the seed, and the same seed repeats a run.
+//! By default the generators of the seeded tests, with a fresh seed and more steps; the seed is printed, and repeats a run.
+//! With `--coverage` a libFuzzer target of probe-vm/fuzz, which needs a nightly toolchain for its instrumentation.
 
 use crate::command;
-use crate::failure::Result;
-use crate::setup::Shop;
+use crate::failure::{Failure, Result};
+use crate::setup::{self, Shop};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What to feed, and for how long.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Only property tests whose name contains this.
+    /// Only tests whose name contains this.
     filter: Option<String>,
-    /// Packages whose property tests run; may be repeated.
+    /// Packages whose seeded tests run; may be repeated.
     #[arg(long = "package", short, default_values = ["verifier", "probe-vm", "hyp-core", "gnomon"])]
     packages: Vec<String>,
-    /// Cases for each property.
-    #[arg(long, default_value_t = 100_000)]
-    cases: u32,
+    /// Random steps of each test.
+    #[arg(long, default_value_t = 1_000_000)]
+    steps: u64,
     /// Repeats a run.
     #[arg(long)]
     seed: Option<u64>,
+    /// Instead, a coverage-guided target of probe-vm/fuzz: engines or slots.
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["filter", "packages", "steps", "seed"])]
+    coverage: Option<String>,
+    /// How long the coverage-guided target runs.
+    #[arg(long, default_value_t = 60, requires = "coverage")]
+    seconds: u32,
 }
 
-/// Runs the property tests of the packages with many fresh cases.
+/// Runs the seeded tests of the packages with a fresh seed and many steps, or one coverage-guided target.
 pub fn run(shop: &Shop, args: &Args) -> Result<()> {
+    if let Some(target) = &args.coverage {
+        return coverage(shop, target, args.seconds);
+    }
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(1, |time| time.as_nanos() as u64);
     let seed = args.seed.unwrap_or(now);
-    println!("seed {seed}, {} cases for each property", args.cases);
+    println!("seed {seed}, {} steps of each test", args.steps);
     let mut cargo = shop.cargo();
     cargo.args(["test", "--quiet", "--no-fail-fast"]);
     for package in &args.packages {
         cargo.args(["--package", package]);
     }
     cargo.args(&args.filter);
-    // Read by proptest itself.
     cargo
-        .env("PROPTEST_CASES", args.cases.to_string())
-        .env("PROPTEST_RNG_SEED", seed.to_string());
+        .env("GNOMON_SEED", seed.to_string())
+        .env("GNOMON_STEPS", args.steps.to_string());
     command::passed(&mut cargo)
+}
+
+fn coverage(shop: &Shop, target: &str, seconds: u32) -> Result<()> {
+    setup::cargo_tool(shop, "cargo-fuzz", "drives libFuzzer")?;
+    // rustup's proxy, which understands +nightly; the cargo that runs us is the pinned toolchain's own.
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(shop.root())
+        .args(["+nightly", "fuzz", "run", "--fuzz-dir", "probe-vm/fuzz", target, "--"]);
+    cargo.arg(format!("-max_total_time={seconds}"));
+    cargo
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO")
+        .env_remove("RUSTC");
+    match command::answer(Command::new("rustup").args(["run", "nightly", "rustc", "--version"])) {
+        Some(_) => command::passed(&mut cargo),
+        None => Err(Failure::Said(
+            "there is no nightly toolchain, which the coverage of libFuzzer needs".into(),
+        )),
+    }
 }

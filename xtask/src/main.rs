@@ -55,7 +55,7 @@ enum Verb {
     Prepush,
     /// Change the code at random and see that a test goes red: `cargo xtask mutants hyp-core`.
     Mutants(mutants::Args),
-    /// Feed random bytes to the parsers: `cargo xtask fuzz --cases 1000000`.
+    /// Random input with a fresh seed: `cargo xtask fuzz --steps 1000000`.
     Fuzz(fuzz::Args),
 }
 

@@ -1,7 +1,7 @@
 //! `mutants`: changes the code in small ways and sees whether a test goes red, by cargo-mutants.
 
 use crate::command;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::setup::{self, Shop};
 
 /// What to change.
@@ -17,20 +17,11 @@ pub struct Args {
 
 /// Reports each change that no test of the package noticed; fails if there is one.
 pub fn run(shop: &Shop, args: &Args) -> Result<()> {
-    if setup::find("cargo-mutants").is_none() {
-        if !shop.may_install() {
-            let packages = vec!["cargo-mutants".to_string()];
-            return Err(Failure::Missing {
-                packages,
-                hint: "Run without --no-install to install it with cargo.",
-            });
-        }
-        eprintln!("xtask: installing cargo-mutants   changes the code to see whether the tests notice");
-        command::quiet(
-            "installing cargo-mutants",
-            shop.cargo().args(["install", "--locked", "cargo-mutants"]),
-        )?;
-    }
+    setup::cargo_tool(
+        shop,
+        "cargo-mutants",
+        "changes the code to see whether the tests notice",
+    )?;
     let mut cargo = shop.cargo();
     cargo.args([
         "mutants",

@@ -156,6 +156,29 @@ impl Shop {
     }
 }
 
+/// Sees that a program of cargo's own registry is there.
+///
+/// # Errors
+/// It is not, and may not be installed.
+pub fn cargo_tool(shop: &Shop, name: &str, why: &str) -> Result<()> {
+    if find(name).is_some() {
+        return Ok(());
+    }
+    if !shop.may_install() {
+        eprintln!("xtask: missing {name:<22} {why}");
+        return Err(Failure::Missing {
+            packages: vec![name.to_string()],
+            hint: "Run without --no-install to install it with cargo.",
+        });
+    }
+    eprintln!("xtask: installing {name:<22} {why}");
+    command::quiet(
+        &format!("installing {name}"),
+        shop.cargo().args(["install", "--locked", name]),
+    )
+    .map(drop)
+}
+
 fn install(packages: &[String]) -> Result<()> {
     if find("apt-get").is_none() {
         return Err(Failure::Missing {
