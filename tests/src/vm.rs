@@ -1,6 +1,6 @@
 //! Systems for tests: a manifest as text, run in QEMU to its end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gnomon::dist::Dist;
@@ -18,8 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 pub fn packed(text: &str) -> (System, Packed) {
     let system = manifest::parse(Text::new(Path::new("test.toml"), text.to_string()), repo::root());
     let system = system.unwrap_or_else(|error| panic!("{:?}", miette::Report::from(error)));
-    let dist = Dist::find().unwrap_or_else(|_| Dist::at(repo::root().join("target/gnomon")));
-    let packed = pack::pack(&system, &dist).unwrap_or_else(|error| panic!("{error:?}"));
+    let packed = pack::pack(&system, &dist()).unwrap_or_else(|error| panic!("{error:?}"));
     (system, packed)
 }
 
@@ -89,4 +88,17 @@ pub fn said_pass(name: &str, outcome: &Outcome, vm: usize) {
 pub fn stopped_by(cause: StopCause, outcome: &Outcome, vm: usize) {
     let stopped = outcome.stopped[vm].as_ref().map(|stopped| stopped.cause);
     assert_eq!(stopped, Some(cause as u32), "{}", story(outcome));
+}
+
+/// The built hypervisor, guests and probes.
+pub fn dist() -> Dist {
+    Dist::find().unwrap_or_else(|_| Dist::at(repo::root().join("target/gnomon")))
+}
+
+/// The built `gnomon` command.
+pub fn gnomon() -> PathBuf {
+    let folder = std::env::var_os("GNOMON_DIST").map(PathBuf::from);
+    folder
+        .unwrap_or_else(|| repo::root().join("target/gnomon"))
+        .join("gnomon")
 }

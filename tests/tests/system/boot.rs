@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gnomon::console::Item;
 use gnomon::run::{Event, Machine, Options};
-use gnomon_tests::{repo, vm};
+use gnomon_tests::vm;
 
 #[test]
 fn one_vm_boots_and_powers_off() {
@@ -59,10 +59,7 @@ fn what_is_typed_goes_to_the_vm_in_focus() {
 
 #[test]
 fn the_command_has_the_status_of_the_guests() {
-    let gnomon = std::env::var_os("GNOMON_DIST").map(std::path::PathBuf::from);
-    let gnomon = gnomon
-        .unwrap_or_else(|| repo::root().join("target/gnomon"))
-        .join("gnomon");
+    let gnomon = vm::gnomon();
     let folder = tempfile::tempdir().expect("a folder");
     let run = |name: &str, text: &str, more: &[&str]| {
         let manifest = folder.path().join(name);

@@ -1,6 +1,7 @@
 //! Whole systems in QEMU. Each test is one manifest, run to its end, and what its guests then must have said.
 
 mod boot;
+mod commands;
 mod faults;
 mod hostile;
 mod platform;
