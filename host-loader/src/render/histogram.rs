@@ -27,26 +27,34 @@ pub fn low(bucket: u32) -> u64 {
     }
 }
 
+/// A value that is a whole histogram: a count for each bucket but the last.
+const WHOLE_BYTES: u32 = 512;
+
 /// Whether a map is read as histograms: by its name, and by what its keys and values can be.
 pub fn is_histogram(name: &str, key_bytes: u32, value_bytes: u32) -> bool {
-    name.ends_with(NAME_SUFFIX) && matches!(key_bytes, 4 | 8) && value_bytes == 8
+    let counts = value_bytes == 8 && matches!(key_bytes, 4 | 8);
+    name.ends_with(NAME_SUFFIX) && (counts || value_bytes == WHOLE_BYTES && key_bytes == 4)
 }
 
-/// The histograms of a map by group: keys are a bucket, or a group and a bucket. Values are counts.
+/// The histograms of a map by group. A value is a histogram, its key the group; or a value is a count, its key a bucket,
+/// or a group and a bucket. Groups without a count are left out.
 pub fn from_entries(entries: &[Entry]) -> BTreeMap<Option<u32>, Histogram> {
     let mut out: BTreeMap<Option<u32>, Histogram> = BTreeMap::new();
     let word = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-    for entry in entries {
-        let (group, bucket) = match entry.key.len() {
-            4 => (None, word(&entry.key)),
-            8 => (Some(word(&entry.key)), word(&entry.key[4..])),
-            _ => continue,
-        };
-        let Some(count) = entry.value.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
-            continue;
-        };
+    let mut add = |group, bucket: u32, count: u64| {
         if count > 0 && u64::from(bucket) <= BUCKET_MAX {
             *out.entry(group).or_default().buckets.entry(bucket).or_default() += count;
+        }
+    };
+    for entry in entries {
+        let counts = entry.value.as_chunks::<8>().0.iter().map(|c| u64::from_le_bytes(*c));
+        match (entry.key.len(), entry.value.len()) {
+            (4, 512) => counts
+                .zip(0..)
+                .for_each(|(count, bucket)| add(Some(word(&entry.key)), bucket, count)),
+            (4, 8) => counts.for_each(|count| add(None, word(&entry.key), count)),
+            (8, 8) => counts.for_each(|count| add(Some(word(&entry.key)), word(&entry.key[4..]), count)),
+            _ => {}
         }
     }
     out
@@ -140,6 +148,23 @@ mod tests {
         assert_eq!(all.keys().copied().collect::<Vec<_>>(), [Some(3), Some(4)]);
         assert_eq!(all[&Some(3)].pairs(), [(16, 2), (64, 8)]);
         assert_eq!(all[&Some(4)].pairs(), [(0, 1)]);
+    }
+
+    #[test]
+    fn a_value_can_be_a_whole_histogram() {
+        let mut whole = Entry {
+            key: 7u32.to_le_bytes().to_vec(),
+            value: vec![0; 512],
+        };
+        whole.value[3 * 8] = 5;
+        let empty = Entry {
+            key: 8u32.to_le_bytes().to_vec(),
+            value: vec![0; 512],
+        };
+        let all = from_entries(&[whole, empty]);
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[&Some(7)].pairs(), [(4, 5)]);
+        assert!(is_histogram("exit_insns_hist", 4, 512) && !is_histogram("counts", 4, 512));
     }
 
     #[test]
