@@ -418,7 +418,7 @@ fn no_loop_bound(scene: &Scene<'_>, head: u32, progress: Progress) -> Reason {
             let counter_text = match (counter, step) {
                 (Some(r), Some(step)) => {
                     format!(
-                        "r{r} changes by {step} an iteration, and is {} at its head",
+                        "r{r} changes by {step} an iteration, and has come to {}",
                         value::value(scene, &v)
                     )
                 }

@@ -21,13 +21,31 @@ pub struct Refusal {
     excerpt: Option<Excerpt>,
 }
 
-/// Registers worth showing: what the instruction is about, or what it reads.
+/// Registers worth showing: what the reason is about, and what is added to it. Reasons of shape know no values.
 fn known(scene: &Scene<'_>, r: &Rejected, reason: &Reason) -> Vec<(u8, String)> {
-    let describe = |reg: u8| (reg, value::value(scene, &r.regs[usize::from(reg)]));
-    match reason.register {
-        Some(reg) if usize::from(reg) < r.regs.len() => vec![describe(reg)],
-        _ => Vec::new(),
+    let Some(reg) = reason.register.filter(|reg| usize::from(*reg) < r.regs.len()) else {
+        return Vec::new();
+    };
+    if r.regs.iter().all(|v| v.kind == Kind::Uninit) {
+        return Vec::new();
     }
+    let mut shown = vec![reg];
+    // An arithmetic instruction with a source register (RFC 9669 section 4.1).
+    if let Some(slot) = scene
+        .slots
+        .get(r.pc as usize)
+        .filter(|s| matches!(s[0] & 0x0f, 0x0c | 0x0f))
+    {
+        shown.extend(
+            [slot[1] & 15, slot[1] >> 4]
+                .into_iter()
+                .filter(|x| *x != reg && usize::from(*x) < r.regs.len()),
+        );
+    }
+    shown
+        .into_iter()
+        .map(|reg| (reg, value::value(scene, &r.regs[usize::from(reg)])))
+        .collect()
 }
 
 /// Every register of which something is known, for machines.

@@ -18,19 +18,16 @@ pub fn number(n: &Scalar) -> String {
     } else if unsigned_known {
         parts.push(range(n.umin.into(), n.umax.into()));
     }
-    if n.bits.mask != u64::MAX && !implied(n) {
-        let known_ones = n.bits.value;
-        parts.push(format!("bits {:#x} unknown, {:#x} set", n.bits.mask, known_ones));
+    let step = 1u64 << n.bits.mask.trailing_zeros().min(63);
+    if step > 1 && n.bits.value & (step - 1) == 0 {
+        parts.push(format!("a multiple of {step}"));
+    } else if parts.is_empty() && n.bits.mask != u64::MAX {
+        parts.push(format!("bits {:#x} unknown, {:#x} set", n.bits.mask, n.bits.value));
     }
     match parts.is_empty() {
         true => "any number".into(),
         false => parts.join(", "),
     }
-}
-
-/// The known bits say no more than the range does.
-fn implied(n: &Scalar) -> bool {
-    n.bits.mask.wrapping_add(1).is_power_of_two() && n.bits.value == 0 || n.umax - n.umin == n.bits.mask
 }
 
 fn range(low: i128, high: i128) -> String {
