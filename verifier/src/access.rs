@@ -4,7 +4,7 @@ use crate::compare::{spill_mask, zero_bytes};
 use crate::cost::CostModel;
 use crate::engine::{Fault, Verifier};
 use crate::env::{FieldKind, STACK_BYTES};
-use crate::insn::{AtomicOp, Insn, Operand, Size};
+use crate::insn::{Insn, Operand, Size};
 use crate::reject::{Access, Why};
 use crate::scalar::Scalar;
 use crate::store::{CHUNK, Slot, State};
@@ -101,7 +101,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         Ok(Target::Plain)
     }
 
-    fn aligned(&self, reg: u8, v: &Val, off: i64, size: u32) -> Result<(), Fault> {
+    pub(crate) fn aligned(&self, reg: u8, v: &Val, off: i64, size: u32) -> Result<(), Fault> {
         if !size.is_power_of_two() || size > 8 {
             return Ok(());
         }
@@ -122,7 +122,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         })
     }
 
-    fn stack_target(
+    pub(crate) fn stack_target(
         &mut self,
         reg: u8,
         v: &Val,
@@ -161,7 +161,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     /// The subprogram of `frame` uses its stack down to `lo`.
-    fn note_stack(&mut self, frame: u8, lo: i64) {
+    pub(crate) fn note_stack(&mut self, frame: u8, lo: i64) {
         let acts = self.m.acts.get(..self.acts).unwrap_or(&[]);
         let block = acts.iter().find(|a| a.depth == frame).map_or(0, |a| a.head);
         let sub = usize::from(self.block(block).sub);
@@ -170,7 +170,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
     }
 
-    fn object_target(
+    pub(crate) fn object_target(
         &self,
         reg: u8,
         object: u16,
@@ -244,7 +244,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
 
     /// One instruction must not reach objects with field rules on one path and other memory on another: what it is
     /// translated to may differ.
-    fn same_kind(&mut self, reg: u8, v: &Val, pc: u32) -> Result<(), Fault> {
+    pub(crate) fn same_kind(&mut self, reg: u8, v: &Val, pc: u32) -> Result<(), Fault> {
         let kind = match v.region() {
             Some(Region::Object(n)) => 2 + (n.min(200) as u8),
             _ => 1,
@@ -256,7 +256,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         Ok(())
     }
 
-    fn field_value(&mut self, kind: FieldKind, bytes: u32) -> Val {
+    pub(crate) fn field_value(&mut self, kind: FieldKind, bytes: u32) -> Val {
         match kind {
             FieldKind::Scalar => Val::scalar(Scalar::zero_extended(8 * bytes)),
             FieldKind::ScalarRange(lo, hi) => Val::scalar(Scalar::range(lo, hi)),
@@ -275,7 +275,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
     }
 
-    fn stack_load(
+    pub(crate) fn stack_load(
         &mut self,
         s: &mut State,
         reg: u8,
@@ -313,7 +313,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     /// The value of a slot; a number gets an identity, so that register and slot stay related.
-    fn linked_spill(&mut self, s: &mut State, frame: u8, at: u8, n: usize, slot: Slot) -> Val {
+    pub(crate) fn linked_spill(&mut self, s: &mut State, frame: u8, at: u8, n: usize, slot: Slot) -> Val {
         let mut v = slot.val;
         if v.is_scalar() && v.id == 0 && v.num.as_constant().is_none() {
             self.ids += 1;
@@ -383,7 +383,15 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
     }
 
-    fn stack_store(&mut self, s: &mut State, reg: u8, frame: u8, lo: i64, size: u32, v: Val) -> Result<(), Fault> {
+    pub(crate) fn stack_store(
+        &mut self,
+        s: &mut State,
+        reg: u8,
+        frame: u8,
+        lo: i64,
+        size: u32,
+        v: Val,
+    ) -> Result<(), Fault> {
         let (at, n, byte) = stack_place(lo);
         let hide = self.env.rules.hide_pointers;
         let Some(slots) = self.store.stack_mut(s, frame, at) else {
@@ -456,66 +464,6 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             slot.spill = 0;
             slot.val = Val::UNINIT;
             off = end;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn atomic(
-        &mut self,
-        s: &mut State,
-        i: &Insn,
-        size: Size,
-        op: AtomicOp,
-        fetch: bool,
-        pc: u32,
-    ) -> Result<(), Fault> {
-        let src = self.read(s, i.src)?;
-        let v = self.read(s, i.dst)?;
-        if op == AtomicOp::Cmpxchg && !self.read(s, 0)?.is_scalar() {
-            return Err(Why::PointerLeak { reg: 0 });
-        }
-        if !src.is_scalar() {
-            return Err(Why::PointerLeak { reg: i.src });
-        }
-        let bytes = size.bytes();
-        if matches!(
-            v.region(),
-            Some(Region::Packet | Region::PacketMeta | Region::Object(_))
-        ) {
-            return Err(Why::NotAPointer {
-                reg: i.dst,
-                access: Access::Atomic,
-            });
-        }
-        let target = self.target(i.dst, &v, i.off.into(), bytes, Access::Atomic)?;
-        self.same_kind(i.dst, &v, pc)?;
-        if let Target::Stack { frame, lo, hi, fixed } = target {
-            if !fixed {
-                return Err(Why::VariableStack { reg: i.dst });
-            }
-            let old = self.stack_load(s, i.dst, frame, (lo, hi), bytes, true)?;
-            if !old.is_scalar() {
-                return Err(Why::PointerLeak { reg: i.dst });
-            }
-            self.stack_store(
-                s,
-                i.dst,
-                frame,
-                lo,
-                bytes,
-                Val::scalar(Scalar::zero_extended(8 * bytes)),
-            )?;
-        } else if let Some(Region::MapValue(n)) = v.region() {
-            if !self.map(n.into())?.readable {
-                return Err(Why::WriteOnly {
-                    reg: i.dst,
-                    region: Region::MapValue(n),
-                });
-            }
-        }
-        if fetch {
-            let to = if op == AtomicOp::Cmpxchg { 0 } else { i.src };
-            self.store.set_reg(s, to, Val::scalar(Scalar::zero_extended(8 * bytes)));
         }
         Ok(())
     }

@@ -4,16 +4,17 @@
 //! order it covers and a cursor in it; states wait at blocks until the cursor arrives, so everything that can meet at
 //! a block has met before it is left. A loop's cursor starts over for each iteration followed.
 
+use crate::act::{Act, EFFORTS, Effort, Scope};
 use crate::cost::CostModel;
 use crate::env::{Env, FRAMES, Program, STACK_BYTES, STACK_ROUND};
 use crate::graph::Graph;
 use crate::insn::REGS;
-use crate::loops::{Mode, Tag, Test};
 use crate::memory::Memory;
 use crate::reject::{Pool, Rejected, Why};
 use crate::store::{CHUNK_RESERVE, NIL, STATE_RESERVE, State, Store};
 use crate::value::Val;
 use crate::verified::{Totals, Verified};
+use crate::view::Observer;
 
 /// What a step came to.
 #[derive(Debug)]
@@ -25,172 +26,6 @@ pub enum Step<'v> {
     /// Refused.
     Rejected(Rejected),
 }
-
-/// A look at one abstract state, for tests and tools.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
-    pub(crate) store: &'a Store<'a>,
-    pub(crate) state: &'a State,
-    /// Slot of the instruction about to be executed.
-    pub pc: u32,
-    /// Most instructions executed before it in one run, on the paths this state stands for; relative to the entry of
-    /// the innermost loop under summary.
-    pub insns: u64,
-}
-
-impl View<'_> {
-    /// What is known of r0 to r10 of the innermost frame.
-    pub fn regs(&self) -> [Val; REGS] {
-        self.store.all_regs(self.state)
-    }
-
-    /// Frames above the innermost one.
-    pub fn depth(&self) -> u8 {
-        self.state.depth
-    }
-
-    /// What is known of r6 to r9 of frame `n` of the callers.
-    pub fn saved(&self, n: u8) -> [Val; 4] {
-        let chunk = self.state.saved.get(usize::from(n)).copied().unwrap_or(0);
-        self.store.slots(chunk).map(|s| s.val)
-    }
-
-    /// Stored values: frame, offset from its r10, bytes, and the value.
-    pub fn spills(&self) -> impl Iterator<Item = (u8, i64, u8, Val)> {
-        self.state.stack().iter().flat_map(|r| {
-            let slots = self.store.slots(r.chunk).iter().enumerate();
-            slots.filter(|(_, s)| s.spill > 0).map(|(i, s)| {
-                let slot = i64::from(r.at) * crate::store::CHUNK as i64 + i as i64;
-                (r.frame, -8 * (slot + 1), s.spill, s.val)
-            })
-        })
-    }
-}
-
-/// Told of every abstract state. Passes over a loop that turn out not to count are taken back.
-pub trait Observer {
-    /// A state is about to be followed over one instruction.
-    fn visit(&mut self, view: View<'_>);
-    /// A pass begins that may be taken back; passes nest.
-    fn begin(&mut self) {}
-    /// The innermost pass under way is taken back.
-    fn discard(&mut self) {}
-    /// The innermost pass under way counts.
-    fn commit(&mut self) {}
-}
-
-impl Observer for () {
-    fn visit(&mut self, _view: View<'_>) {}
-}
-
-/// What an activation covers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Scope {
-    Function,
-    Loop,
-    Callback,
-}
-
-/// One activation.
-#[derive(Clone, Copy, Debug)]
-pub struct Act {
-    pub(crate) scope: Scope,
-    pub(crate) mode: Mode,
-    pub(crate) base: u32,
-    pub(crate) end: u32,
-    pub(crate) cursor: u32,
-    pub(crate) comp: u16,
-    pub(crate) head: u32,
-    pub(crate) block: u32,
-    pub(crate) depth: u8,
-    pub(crate) call_pc: u32,
-    pub(crate) batch: u16,
-    pub(crate) next: u16,
-    pub(crate) entry: u16,
-    pub(crate) exits: u16,
-    pub(crate) previous: u16,
-    pub(crate) hypothesis: u16,
-    pub(crate) ghost: u8,
-    pub(crate) round: u8,
-    pub(crate) varies: bool,
-    pub(crate) trips: u64,
-    pub(crate) iterations: u64,
-    pub(crate) visits_before: u64,
-    pub(crate) insns: u64,
-    pub(crate) insns_min: u64,
-    pub(crate) time: u64,
-    pub(crate) trace: u32,
-    pub(crate) tags: [Tag; crate::loops::TAGS],
-    pub(crate) tags_len: u8,
-    pub(crate) tests: [Test; crate::loops::TESTS],
-    pub(crate) tests_len: u8,
-    pub(crate) count: (u64, u64),
-    pub(crate) values: [Val; 5],
-    pub(crate) index: u8,
-}
-
-impl Act {
-    /// No activation.
-    pub const BLANK: Act = Act {
-        scope: Scope::Function,
-        mode: Mode::Follow,
-        base: 0,
-        end: 0,
-        cursor: 0,
-        comp: 0,
-        head: 0,
-        block: 0,
-        depth: 0,
-        call_pc: 0,
-        batch: NIL,
-        next: NIL,
-        entry: NIL,
-        exits: NIL,
-        previous: NIL,
-        hypothesis: NIL,
-        ghost: 0,
-        round: 0,
-        varies: false,
-        trips: 0,
-        iterations: 0,
-        visits_before: 0,
-        insns: 0,
-        insns_min: 0,
-        time: 0,
-        trace: 0,
-        tags: [Tag::BLANK; crate::loops::TAGS],
-        tags_len: 0,
-        tests: [Test::BLANK; crate::loops::TESTS],
-        tests_len: 0,
-        count: (0, 0),
-        values: [Val::UNINIT; 5],
-        index: 0,
-    };
-
-    pub(crate) fn covers(&self, order: u32) -> bool {
-        self.base <= order && order < self.end
-    }
-}
-
-/// How hard an attempt tries: states kept apart at one place, and the most visits a loop may cost to be followed one
-/// iteration at a time although a summary of it holds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Effort {
-    pub states: u32,
-    pub follow_visits: u64,
-}
-
-/// First attempt: joins early and prefers summaries. Second, if the first refuses: keeps paths apart, follows loops.
-pub(crate) const EFFORTS: [Effort; 2] = [
-    Effort {
-        states: 6,
-        follow_visits: 20_000,
-    },
-    Effort {
-        states: 48,
-        follow_visits: 400_000,
-    },
-];
 
 /// Target of states that leave the function.
 pub(crate) const RETURN: u32 = u32::MAX;
@@ -338,7 +173,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         self.visits
     }
 
-    fn unit(&mut self, observer: &mut impl Observer) {
+    pub(crate) fn unit(&mut self, observer: &mut impl Observer) {
         if !self.graph_done {
             match self.graph.step(&mut self.m, &self.env) {
                 Ok(false) => {}
@@ -370,7 +205,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         }
     }
 
-    fn space(&self) -> Result<(), Fault> {
+    pub(crate) fn space(&self) -> Result<(), Fault> {
         let max = self.env.limits.visits_max;
         if self.visits > max {
             return Err(Why::TooMuchEffort {
@@ -403,7 +238,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         EFFORTS[self.attempt.min(EFFORTS.len() - 1)]
     }
 
-    fn begin_attempt(&mut self) {
+    pub(crate) fn begin_attempt(&mut self) {
         self.store.reset();
         self.store.poisoned = false;
         for b in self.m.blocks.iter_mut().take(self.graph.blocks as usize) {
@@ -427,7 +262,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         }
     }
 
-    fn attempt_failed(&mut self, why: Why) {
+    pub(crate) fn attempt_failed(&mut self, why: Why) {
         let refusal = self.rejected(self.pc, why);
         let effort = matches!(why, Why::TooMuchEffort { .. } | Why::NoSpace { .. });
         if self.attempt + 1 < EFFORTS.len() && self.approximated && self.visits <= self.env.limits.visits_max {
@@ -445,7 +280,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         self.outcome = Outcome::Refused(refusal);
     }
 
-    fn attempt_succeeded(&mut self) {
+    pub(crate) fn attempt_succeeded(&mut self) {
         if self.stale_costs {
             self.begin_attempt();
             return;
@@ -478,7 +313,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
     }
 
     /// Stack bytes of the deepest chain of calls. At most [`FRAMES`] passes: chains are no longer than that.
-    fn chain_stack(&mut self) -> u32 {
+    pub(crate) fn chain_stack(&mut self) -> u32 {
         let subs = self.graph.subs;
         for s in self.m.subprograms.iter_mut().take(subs as usize) {
             s.chain_bytes = s.stack_bytes.next_multiple_of(STACK_ROUND);
@@ -498,7 +333,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         self.m.subprograms.first().map_or(0, |s| s.chain_bytes)
     }
 
-    fn rejected(&self, pc: u32, why: Why) -> Rejected {
+    pub(crate) fn rejected(&self, pc: u32, why: Why) -> Rejected {
         let regs = match &self.cur {
             Some(s) => self.store.all_regs(s),
             None => [Val::UNINIT; REGS],
@@ -527,11 +362,11 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         }
     }
 
-    fn refuse(&mut self, pc: u32, why: Why) {
+    pub(crate) fn refuse(&mut self, pc: u32, why: Why) {
         self.outcome = Outcome::Refused(self.rejected(pc, why));
     }
 
-    fn verified(&self, totals: Totals) -> Verified<'_> {
+    pub(crate) fn verified(&self, totals: Totals) -> Verified<'_> {
         let text = self.m.text.get(..self.slots as usize).unwrap_or(&[]);
         Verified {
             text,

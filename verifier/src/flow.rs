@@ -1,15 +1,16 @@
 //! How states move between blocks, loops and subprograms.
 
+use crate::act::{Act, Scope};
 use crate::compare::absorb_cost;
 use crate::cost::CostModel;
-use crate::engine::{Act, Fault, Observer, RETURN, Scope, Verifier};
+use crate::engine::{Fault, RETURN, Verifier};
 use crate::graph::Block;
 use crate::insn::{Callee, Imm64, Insn, Op};
-use crate::loops::Mode;
 use crate::reject::{Pool, Why};
 use crate::store::{NIL, State};
 use crate::value::{Kind, Region, Val};
 use crate::verified::LoopKind;
+use crate::view::Observer;
 
 /// Places of the order one unit looks at.
 const SCAN: u32 = 32;
@@ -103,7 +104,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     /// `block` belongs to a loop inside the activation: that loop is followed next.
-    fn enter_loop(&mut self, at: usize, block: Block, observer: &mut impl Observer) -> Result<(), Fault> {
+    pub(crate) fn enter_loop(&mut self, at: usize, block: Block, observer: &mut impl Observer) -> Result<(), Fault> {
         let outer = self.act(at).comp;
         let mut number = block.comp;
         for _ in 0..=crate::graph::LOOP_DEPTH {
@@ -189,7 +190,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     /// Registers that are written before they are read say nothing any more.
-    fn forget_dead(&mut self, s: &mut State, live: u16) {
+    pub(crate) fn forget_dead(&mut self, s: &mut State, live: u16) {
         for r in 0..10 {
             if live & 1 << r == 0 && self.store.reg(s, r).kind != Kind::Uninit {
                 self.store.set_reg(s, r, Val::UNINIT);
@@ -197,7 +198,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
     }
 
-    fn add_exit(&mut self, at: usize, s: State) -> Result<(), Fault> {
+    pub(crate) fn add_exit(&mut self, at: usize, s: State) -> Result<(), Fault> {
         // Exits to different targets are kept in one list; only those of one target may meet.
         let list = self.add_state_if(self.act(at).exits, s, true)?;
         self.act_mut(at).exits = list;
@@ -210,7 +211,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
 
     /// Adds `s` to a list of states at one place: dropped if one there covers it, instead of those it covers, or joined
     /// with the nearest if there are many. Gives the new head.
-    fn add_state_if(&mut self, list: u16, mut s: State, by_target: bool) -> Result<u16, Fault> {
+    pub(crate) fn add_state_if(&mut self, list: u16, mut s: State, by_target: bool) -> Result<u16, Fault> {
         let mut head = list;
         let mut at = head;
         let mut before = NIL;
@@ -271,7 +272,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         Ok(parked)
     }
 
-    fn unlink(&mut self, head: &mut u16, before: u16, at: u16) {
+    pub(crate) fn unlink(&mut self, head: &mut u16, before: u16, at: u16) {
         let s = self.store.unpark(at);
         if before == NIL {
             *head = s.next;
@@ -281,7 +282,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     /// Takes one state out of a list.
-    fn take(&mut self, head: &mut u16, wanted: u16) -> State {
+    pub(crate) fn take(&mut self, head: &mut u16, wanted: u16) -> State {
         let mut before = NIL;
         let mut at = *head;
         while at != NIL && at != wanted {
@@ -318,7 +319,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     /// An `exit` instruction in the function of activation `at`: back to the caller, or the end of the program.
-    fn leave_frame(&mut self, at: usize, mut s: State) -> Result<(), Fault> {
+    pub(crate) fn leave_frame(&mut self, at: usize, mut s: State) -> Result<(), Fault> {
         let act = *self.act(at);
         if at == 0 {
             self.store.drop_state(&s);
@@ -401,10 +402,5 @@ impl<C: CostModel> Verifier<'_, '_, C> {
 
     pub(crate) fn loops_found(&self) -> usize {
         self.m.loops.iter().take_while(|l| l.iterations > 0).count()
-    }
-
-    /// Whether the states of the activation at `at` are followed for good, not in a pass that may be taken back.
-    pub(crate) fn summarising(&self, at: usize) -> bool {
-        self.act(at).mode != Mode::Follow
     }
 }

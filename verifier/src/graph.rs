@@ -5,7 +5,7 @@
 //! strategies with widenings", 1993). Every cycle passes through the head of some component, reducible or not.
 
 use crate::env::{Env, FRAMES};
-use crate::insn::{AluOp, AtomicOp, Callee, Imm64, Insn, Op, Operand};
+use crate::insn::{Callee, Imm64, Insn, Op};
 use crate::memory::{Memory, Site, SlotInfo};
 use crate::reject::{Pool, Why};
 use crate::store::NIL;
@@ -13,7 +13,7 @@ use crate::verified::Subprogram;
 
 /// Deepest nesting of loops inside one subprogram.
 pub const LOOP_DEPTH: u8 = 16;
-const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// A straight run of instructions.
 #[derive(Clone, Copy, Debug)]
@@ -27,15 +27,15 @@ pub struct Block {
     pub(crate) comp: u16,
     /// Place in the weak topological order.
     pub(crate) order: u32,
-    index: u32,
-    low: u32,
-    edge: u8,
-    on_stack: bool,
+    pub(crate) index: u32,
+    pub(crate) low: u32,
+    pub(crate) edge: u8,
+    pub(crate) on_stack: bool,
     pub(crate) reached: bool,
     /// Registers read before they are written from here on; a bit each.
     pub(crate) live: u16,
-    uses: u16,
-    defs: u16,
+    pub(crate) uses: u16,
+    pub(crate) defs: u16,
     /// States waiting to be followed from here.
     pub(crate) pending: u16,
 }
@@ -65,7 +65,6 @@ impl Block {
 pub struct Component {
     pub(crate) head: u32,
     pub(crate) parent: u16,
-    pub(crate) sub: u16,
     pub(crate) base: u32,
     pub(crate) end: u32,
     pub(crate) depth: u8,
@@ -76,7 +75,6 @@ impl Component {
     pub const BLANK: Component = Component {
         head: 0,
         parent: 0,
-        sub: 0,
         base: 0,
         end: 0,
         depth: 0,
@@ -84,7 +82,7 @@ impl Component {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
+pub(crate) enum Phase {
     Scan,
     Subprograms,
     Blocks,
@@ -102,24 +100,24 @@ enum Phase {
 /// Builds everything; a little at every call of [`Graph::step`].
 #[derive(Debug)]
 pub(crate) struct Graph {
-    phase: Phase,
-    at: u32,
-    pub slots: u32,
-    pub blocks: u32,
-    pub subs: u32,
-    pub comps: u32,
-    pub sites: u32,
-    sub: u32,
-    region: u32,
-    depth_top: u32,
-    scc_top: u32,
-    index: u32,
-    pos: u32,
-    placed: u32,
-    changed: bool,
+    pub(crate) phase: Phase,
+    pub(crate) at: u32,
+    pub(crate) slots: u32,
+    pub(crate) blocks: u32,
+    pub(crate) subs: u32,
+    pub(crate) comps: u32,
+    pub(crate) sites: u32,
+    pub(crate) sub: u32,
+    pub(crate) region: u32,
+    pub(crate) depth_top: u32,
+    pub(crate) scc_top: u32,
+    pub(crate) index: u32,
+    pub(crate) pos: u32,
+    pub(crate) placed: u32,
+    pub(crate) changed: bool,
 }
 
-type Fault = (u32, Why);
+pub(crate) type Fault = (u32, Why);
 
 /// Where control can go after the instruction at `pc`, calls returning.
 pub(crate) fn successors(text: &[u64], pc: u32) -> [u32; 2] {
@@ -174,12 +172,12 @@ impl Graph {
         Ok(false)
     }
 
-    fn enter(&mut self, phase: Phase) {
+    pub(crate) fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.at = 0;
     }
 
-    fn scan(&mut self, m: &mut Memory<'_>, env: &Env<'_>) -> Result<(), Fault> {
+    pub(crate) fn scan(&mut self, m: &mut Memory<'_>, env: &Env<'_>) -> Result<(), Fault> {
         let pc = self.at;
         if pc >= self.slots {
             self.enter(Phase::Subprograms);
@@ -227,7 +225,7 @@ impl Graph {
         Ok(())
     }
 
-    fn subprograms(&mut self, m: &mut Memory<'_>) -> Result<(), Fault> {
+    pub(crate) fn subprograms(&mut self, m: &mut Memory<'_>) -> Result<(), Fault> {
         let pc = self.at;
         if pc >= self.slots {
             self.enter(Phase::Blocks);
@@ -267,7 +265,7 @@ impl Graph {
         Ok(())
     }
 
-    fn block(&mut self, m: &mut Memory<'_>) -> Result<(), Fault> {
+    pub(crate) fn block(&mut self, m: &mut Memory<'_>) -> Result<(), Fault> {
         let pc = self.at;
         let sub = self.sub as usize;
         let Some(&Subprogram { end, .. }) = m.subprograms.get(sub).filter(|_| pc < self.slots) else {
@@ -320,7 +318,7 @@ impl Graph {
     }
 
     /// The program and every callback are roots; called subprograms are found through calls.
-    fn push_roots(&mut self, m: &mut Memory<'_>) {
+    pub(crate) fn push_roots(&mut self, m: &mut Memory<'_>) {
         self.depth_top = 0;
         for s in 0..self.subs {
             let Some(sub) = m.subprograms.get(s as usize).copied() else {
@@ -333,7 +331,7 @@ impl Graph {
         }
     }
 
-    fn reach_block(&mut self, m: &mut Memory<'_>, block: u32) {
+    pub(crate) fn reach_block(&mut self, m: &mut Memory<'_>, block: u32) {
         if let Some(b) = m.blocks.get_mut(block as usize) {
             if !b.reached {
                 b.reached = true;
@@ -345,7 +343,7 @@ impl Graph {
         }
     }
 
-    fn reach(&mut self, m: &mut Memory<'_>) -> Result<(), Fault> {
+    pub(crate) fn reach(&mut self, m: &mut Memory<'_>) -> Result<(), Fault> {
         if self.depth_top == 0 {
             self.enter(Phase::Unreached);
             return Ok(());
@@ -370,7 +368,7 @@ impl Graph {
         Ok(())
     }
 
-    fn unreached(&mut self, m: &mut Memory<'_>, env: &Env<'_>) -> Result<(), Fault> {
+    pub(crate) fn unreached(&mut self, m: &mut Memory<'_>, env: &Env<'_>) -> Result<(), Fault> {
         match m.blocks.get(self.at as usize).filter(|_| self.at < self.blocks) {
             Some(b) if !b.reached && env.rules.no_unreachable => return Err((b.start, Why::Unreachable)),
             Some(_) => self.at += 1,
@@ -380,7 +378,7 @@ impl Graph {
     }
 
     /// Longest chains of calls, by relaxation: one call instruction a unit.
-    fn frames(&mut self, m: &mut Memory<'_>) -> Result<(), Fault> {
+    pub(crate) fn frames(&mut self, m: &mut Memory<'_>) -> Result<(), Fault> {
         let pc = self.at;
         if pc >= self.slots {
             let frames = m.subprograms.first().map_or(1, |s| s.chain_frames);
@@ -419,244 +417,6 @@ impl Graph {
         }
         Ok(())
     }
-
-    fn next_sub(&mut self, m: &mut Memory<'_>) {
-        let Some(sub) = m
-            .subprograms
-            .get(self.sub as usize)
-            .copied()
-            .filter(|_| self.sub < self.subs)
-        else {
-            self.region = 0;
-            self.enter(Phase::NextRegion);
-            return;
-        };
-        // Blocks of one subprogram are consecutive, so the order may reserve a place for each, reached or not.
-        let block = m.slots.get(sub.entry as usize).map_or(0, |i| i.block);
-        let after = m.slots.get(sub.end as usize).map_or(self.blocks, |i| i.block);
-        let after = if sub.end >= self.slots { self.blocks } else { after };
-        self.pos = after;
-        self.region = 0;
-        self.sub += 1;
-        if m.blocks.get(block as usize).is_some_and(|b| b.reached) {
-            self.start_dfs(m, block);
-        }
-    }
-
-    fn start_dfs(&mut self, m: &mut Memory<'_>, head: u32) {
-        self.phase = Phase::Dfs;
-        self.placed = head;
-        self.depth_top = 0;
-        self.scc_top = 0;
-        self.index = 0;
-        self.visit(m, head);
-    }
-
-    fn visit(&mut self, m: &mut Memory<'_>, block: u32) {
-        self.index += 1;
-        let index = self.index;
-        if let Some(b) = m.blocks.get_mut(block as usize) {
-            (b.index, b.low, b.edge, b.on_stack) = (index, index, 0, true);
-        }
-        let half = self.slots as usize;
-        if let Some(cell) = m.stack.get_mut(self.depth_top as usize) {
-            *cell = block;
-        }
-        if let Some(cell) = m.stack.get_mut(half + self.scc_top as usize) {
-            *cell = block;
-        }
-        self.depth_top += 1;
-        self.scc_top += 1;
-    }
-
-    /// One edge of the depth-first search (Tarjan's components, explicit stacks).
-    fn dfs(&mut self, m: &mut Memory<'_>) -> Result<(), Fault> {
-        if self.depth_top == 0 {
-            self.phase = if self.region == 0 {
-                Phase::Sub
-            } else {
-                Phase::NextRegion
-            };
-            return Ok(());
-        }
-        let v = m.stack.get(self.depth_top as usize - 1).copied().unwrap_or(0);
-        let Some(b) = m.blocks.get_mut(v as usize) else {
-            return Ok(());
-        };
-        let (edge, last, comp, sub) = (b.edge, b.last, b.comp, b.sub);
-        b.edge = b.edge.saturating_add(1);
-        if edge < 2 {
-            let t = successors(m.text, last)[usize::from(edge)];
-            if t == NONE {
-                return Ok(());
-            }
-            let t = m.slots.get(t as usize).map_or(0, |i| i.block);
-            // Edges to the head of the region are the ones removed at this level.
-            if t == self.placed && self.region != 0 {
-                return Ok(());
-            }
-            let Some(to) = m.blocks.get(t as usize).copied() else {
-                return Ok(());
-            };
-            if to.comp != comp || to.sub != sub {
-                return Ok(());
-            }
-            if to.index == 0 {
-                self.visit(m, t);
-            } else if to.on_stack {
-                self.lower(m, v, to.index);
-            }
-            return Ok(());
-        }
-        self.depth_top -= 1;
-        let low = m.blocks.get(v as usize).map_or(0, |b| b.low);
-        if let Some(parent) = self
-            .depth_top
-            .checked_sub(1)
-            .and_then(|i| m.stack.get(i as usize))
-            .copied()
-        {
-            self.lower(m, parent, low);
-        }
-        if m.blocks.get(v as usize).is_some_and(|b| b.low == b.index) {
-            self.emit(m, v)?;
-        }
-        Ok(())
-    }
-
-    fn lower(&self, m: &mut Memory<'_>, block: u32, to: u32) {
-        if let Some(b) = m.blocks.get_mut(block as usize) {
-            b.low = b.low.min(to);
-        }
-    }
-
-    /// The component rooted at `root` is complete: the top of the stack down to `root`.
-    fn emit(&mut self, m: &mut Memory<'_>, root: u32) -> Result<(), Fault> {
-        let half = self.slots as usize;
-        let mut size = 0;
-        while size < self.scc_top {
-            size += 1;
-            if m.stack.get(half + (self.scc_top - size) as usize) == Some(&root) {
-                break;
-            }
-        }
-        self.pos = self.pos.saturating_sub(size);
-        let block = m.blocks.get(root as usize).copied().unwrap_or(Block::BLANK);
-        let own = |t: u32| t != NONE && m.slots.get(t as usize).is_some_and(|i| i.block == root);
-        let cycle = size > 1 || successors(m.text, block.last).into_iter().any(own) && root != self.placed_head();
-        if !cycle {
-            self.scc_top = self.scc_top.saturating_sub(1);
-            if let Some(b) = m.blocks.get_mut(root as usize) {
-                b.order = self.pos;
-                b.on_stack = false;
-            }
-            if let Some(cell) = m.by_order.get_mut(self.pos as usize) {
-                *cell = root;
-            }
-            return Ok(());
-        }
-        let depth = 1
-            + (block.comp as usize)
-                .checked_sub(1)
-                .and_then(|i| m.components.get(i))
-                .map_or(0, |c| c.depth);
-        if depth > LOOP_DEPTH {
-            return Err((block.start, Why::LoopsTooDeep { max: LOOP_DEPTH.into() }));
-        }
-        let limit = m.components.len().min(m.loops.len()) as u32;
-        let cell = m.components.get_mut(self.comps as usize).filter(|_| self.comps < limit);
-        let cell = cell.ok_or((
-            block.start,
-            Why::NoSpace {
-                pool: Pool::Loops,
-                size: limit,
-            },
-        ))?;
-        *cell = Component {
-            head: root,
-            parent: block.comp,
-            sub: block.sub,
-            base: self.pos,
-            end: self.pos + size,
-            depth,
-        };
-        self.comps += 1;
-        for _ in 0..size {
-            self.scc_top = self.scc_top.saturating_sub(1);
-            let member = m.stack.get(half + self.scc_top as usize).copied().unwrap_or(root);
-            if let Some(b) = m.blocks.get_mut(member as usize) {
-                b.comp = self.comps as u16;
-                b.index = 0;
-                b.on_stack = false;
-            }
-        }
-        Ok(())
-    }
-
-    /// The head of the region searched, whose incoming edges do not count; none at the level of a subprogram.
-    fn placed_head(&self) -> u32 {
-        if self.region == 0 { NONE } else { self.placed }
-    }
-
-    fn next_region(&mut self, m: &mut Memory<'_>) {
-        let Some(comp) = m
-            .components
-            .get(self.region as usize)
-            .copied()
-            .filter(|_| self.region < self.comps)
-        else {
-            self.enter(Phase::Uses);
-            return;
-        };
-        self.region += 1;
-        self.pos = comp.end;
-        self.start_dfs(m, comp.head);
-    }
-
-    fn uses(&mut self, m: &mut Memory<'_>, env: &Env<'_>) {
-        let pc = self.at;
-        if pc >= self.slots {
-            self.enter(Phase::Live);
-            self.at = self.blocks;
-            self.changed = false;
-            return;
-        }
-        let Ok(insn) = Insn::decode(m.text, pc) else { return };
-        let block = m.slots.get(pc as usize).map_or(0, |i| i.block);
-        let (reads, writes) = touched(&insn, env);
-        if let Some(b) = m.blocks.get_mut(block as usize) {
-            b.uses |= reads & !b.defs;
-            b.defs |= writes;
-        }
-        self.at = pc + insn.slots();
-    }
-
-    fn live(&mut self, m: &mut Memory<'_>) {
-        let Some(place) = self.at.checked_sub(1) else {
-            if self.changed {
-                self.changed = false;
-                self.at = self.blocks;
-            } else {
-                self.enter(Phase::Done);
-            }
-            return;
-        };
-        self.at = place;
-        let block = m.by_order.get(place as usize).copied().unwrap_or(0);
-        let Some(b) = m.blocks.get(block as usize).copied().filter(|b| b.order == place) else {
-            return;
-        };
-        let mut out = 0;
-        for t in successors(m.text, b.last) {
-            let s = m.slots.get(t as usize).and_then(|i| m.blocks.get(i.block as usize));
-            out |= s.map_or(0, |s| s.live);
-        }
-        let live = b.uses | out & !b.defs;
-        if let Some(b) = m.blocks.get_mut(block as usize) {
-            self.changed |= b.live != live;
-            b.live = live;
-        }
-    }
 }
 
 fn mark(m: &mut Memory<'_>, pc: u32, flags: u8) {
@@ -669,43 +429,4 @@ fn mark(m: &mut Memory<'_>, pc: u32, flags: u8) {
 pub(crate) fn find_sub(m: &Memory<'_>, subs: u32, pc: u32) -> usize {
     let live = m.subprograms.get(..subs as usize).unwrap_or(&[]);
     live.partition_point(|s| s.entry <= pc).saturating_sub(1)
-}
-
-/// Registers read and written, a bit each.
-fn touched(insn: &Insn, env: &Env<'_>) -> (u16, u16) {
-    let (dst, src) = (1u16 << insn.dst, 1u16 << insn.src);
-    let operand = |o: Operand| if o == Operand::Reg { src } else { 0 };
-    const ARGS: u16 = 0b11_1110;
-    match insn.op {
-        Op::Alu {
-            op: AluOp::Mov | AluOp::MovSx(_),
-            operand: o,
-            ..
-        } => (operand(o), dst),
-        Op::Alu { operand: o, .. } => (dst | operand(o), dst),
-        Op::End { .. } => (dst, dst),
-        Op::LdImm64(_) => (0, dst),
-        Op::Load { .. } => (src, dst),
-        Op::Store { operand: o, .. } => (dst | operand(o), 0),
-        Op::Atomic {
-            op: AtomicOp::Cmpxchg, ..
-        } => (dst | src | 1, 1),
-        Op::Atomic { fetch, .. } => (dst | src, if fetch { src } else { 0 }),
-        Op::Jump { operand: o, .. } => (dst | operand(o), 0),
-        Op::Goto { .. } => (0, 0),
-        Op::Exit => (1, 0),
-        Op::LdPacket { indirect, .. } => (1 << 6 | if indirect { src } else { 0 }, ARGS | 1),
-        Op::Call(Callee::Local(_)) => (ARGS, ARGS | 1),
-        Op::Call(Callee::Helper(id)) => {
-            let used = env.helper(id).map_or(ARGS, |h| {
-                let used = h
-                    .args
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, a)| **a != crate::env::ArgKind::None);
-                used.fold(0, |sum, (i, _)| sum | 2 << i)
-            });
-            (used, ARGS | 1)
-        }
-    }
 }

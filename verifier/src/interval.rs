@@ -319,3 +319,29 @@ impl Interval {
         self.umin <= x && x <= self.umax && self.smin <= s && s <= self.smax
     }
 }
+
+/// Least `x >= from` whose low `half` bits lie in `lo..=hi`; in 128 bits, so it may exceed the width.
+pub(crate) fn next_with_low(from: i128, lo: u32, hi: u32, half: u32) -> i128 {
+    let low = (from & low_mask(half) as i128) as u32;
+    let high = from >> half;
+    if low <= lo {
+        (high << half) | i128::from(lo)
+    } else if low <= hi {
+        from
+    } else {
+        ((high + 1) << half) | i128::from(lo)
+    }
+}
+
+/// Greatest `x <= from` whose low `half` bits lie in `lo..=hi`.
+pub(crate) fn last_with_low(from: i128, lo: u32, hi: u32, half: u32) -> i128 {
+    let low = (from & low_mask(half) as i128) as u32;
+    let high = from >> half;
+    if low >= hi {
+        (high << half) | i128::from(hi)
+    } else if low >= lo {
+        from
+    } else {
+        ((high - 1) << half) | i128::from(hi)
+    }
+}

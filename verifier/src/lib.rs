@@ -4,9 +4,15 @@
 //! run takes at most. All memory comes from the caller, work is done in bounded steps, the environment is data.
 
 mod access;
+mod act;
+mod args;
+mod atomic;
+mod branch;
 mod call;
+mod callback;
 mod compare;
 pub mod cost;
+mod decode;
 mod engine;
 pub mod env;
 mod exec;
@@ -14,20 +20,27 @@ mod flow;
 mod graph;
 pub mod insn;
 pub mod interval;
+mod liveness;
 mod loops;
 pub mod memory;
+mod order;
+mod refine;
 pub mod reject;
 pub mod scalar;
 mod store;
+mod summary;
+mod tags;
 pub mod tnum;
 mod trace;
 pub mod value;
 pub mod verified;
+mod view;
 
 pub use cost::{CallFacts, CoreModel, CostModel, Edge, UnitCost};
-pub use engine::{Observer, Step, Verifier, View};
+pub use engine::{Step, Verifier};
 pub use env::{Env, HelperProto, MapDesc, ObjectLayout, Program};
 pub use memory::{Memory, Pool};
 pub use reject::{Rejected, Why};
 pub use value::{Kind, Region, Val};
 pub use verified::Verified;
+pub use view::{Observer, View};

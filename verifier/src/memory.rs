@@ -1,6 +1,6 @@
 //! All memory the verifier works in, given by the caller.
 
-pub use crate::engine::Act;
+pub use crate::act::Act;
 pub use crate::graph::{Block, Component};
 pub use crate::store::{Chunk, State};
 pub use crate::trace::Node;

@@ -10,6 +10,7 @@ use verifier::{Env, HelperProto, MapDesc, Program, Rejected, Step, UnitCost, Ver
 #[derive(serde::Deserialize, Clone)]
 pub struct Row {
     pub group: String,
+    pub idx: u32,
     pub descr: String,
     pub verdict: String,
     pub verdict_unpriv: String,
