@@ -23,7 +23,7 @@ use std::process::Command;
 /// Which benches to run and where the rows go.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// One of: exits, points, jit, interp, verifier, wcet. All of them if none is named.
+    /// One of: exits, points, paths, jit, interp, verifier, wcet. All of them if none is named.
     name: Option<String>,
     /// Write the rows to this file as a JSON array.
     #[arg(long)]
@@ -56,6 +56,11 @@ const BENCHES: &[Bench] = &[
         name: "points",
         about: "firing a probe, instructions more than a disabled point",
         source: Source::System("systems/points.toml"),
+    },
+    Bench {
+        name: "paths",
+        about: "every path under load: longest exit seen beside its bound",
+        source: Source::System("systems/paths.toml"),
     },
     Bench {
         name: "jit",

@@ -10,6 +10,7 @@
 
 mod fire;
 mod one_shot;
+mod paths;
 mod probes;
 mod row;
 mod steady;
@@ -25,6 +26,11 @@ fn main() {
     let options = platform::get();
     let rounds = options.number("rounds").unwrap_or(1024).clamp(1, 1 << 20);
     gic::init();
+    if let Some(milliseconds) = paths::asked() {
+        paths::run(milliseconds);
+        println!("PASS paths");
+        return;
+    }
     gic::enable(SGI);
     gic::enable(rt::timer::INTID);
     if options.option("points").is_some() {
