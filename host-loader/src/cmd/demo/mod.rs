@@ -101,15 +101,16 @@ fn tour(system: &System, watch: &Mutex<Watch>, link: &Path, args: &Args, deadlin
     let mut loaded = Vec::new();
     let mut refusals = Vec::new();
     verify::with_stack(|| -> Result<()> {
+        // First those that must be refused, while there is all the room that the budgets leave.
+        for object in &refused {
+            refusals.extend(load(&mut client, object)?.refused);
+        }
         for object in &accepted {
             let outcome = load(&mut client, object)?;
             if let Some(refused) = outcome.refused.into_iter().next() {
                 return Err(Report::new(refused).wrap_err("a probe of the demo does not fit this system"));
             }
             loaded.extend(outcome.loaded);
-        }
-        for object in &refused {
-            refusals.extend(load(&mut client, object)?.refused);
         }
         Ok(())
     })?;
