@@ -42,7 +42,15 @@ fn padded(bytes: usize) -> usize {
     bytes.div_ceil(8) * 8
 }
 
+/// `BPF_MAP_TYPE_RINGBUF`.
+const RINGBUF: u32 = 27;
+
 impl MapHandle {
+    /// A ring buffer: read by records, not by keys.
+    pub fn is_ring(&self) -> bool {
+        self.info.kind == RINGBUF
+    }
+
     /// Its name.
     pub fn name(&self) -> String {
         text(&self.info.name)

@@ -10,9 +10,6 @@ use crate::client::{Client, Entry, MapHandle};
 use crate::obj::Object;
 use crate::render::{histogram, typed};
 
-/// `BPF_MAP_TYPE_RINGBUF`.
-const RINGBUF: u32 = 27;
-
 /// Read the maps of a loaded program.
 ///
 /// Values of several CPUs are added up unless `--per-cpu`. A map whose name ends in `hist` is drawn as histograms. With
@@ -87,9 +84,9 @@ pub fn run(args: Args) -> miette::Result<Status> {
     }
     let mut rows = Vec::new();
     for map in &maps {
-        let row = match map.info.kind {
-            RINGBUF => ring(&mut client, map)?,
-            _ => table(&mut client, map, object.as_ref(), &args)?,
+        let row = match map.is_ring() {
+            true => ring(&mut client, map)?,
+            false => table(&mut client, map, object.as_ref(), &args)?,
         };
         if !args.json {
             print_map(map, &row, &args.unit);

@@ -98,20 +98,17 @@ fn tour(system: &System, watch: &Mutex<Watch>, link: &Path, args: &Args, deadlin
     say("loading and attaching probes");
     let accepted = objects(&dist.probes())?;
     let refused = objects(&dist.probes().join("refused"))?;
+    verify::with_stack(|| rehearse(&mut client, &accepted))?;
     let mut loaded = Vec::new();
     let mut refusals = Vec::new();
     verify::with_stack(|| -> Result<()> {
-        // First those that must be refused, while there is all the room that the budgets leave.
+        // One probe, then the programs that must be refused while the budgets still have room, then the other probes.
+        let (first, others) = accepted.split_at(1.min(accepted.len()));
+        loaded.extend(load_fitting(&mut client, first)?);
         for object in &refused {
             refusals.extend(load(&mut client, object)?.refused);
         }
-        for object in &accepted {
-            let outcome = load(&mut client, object)?;
-            if let Some(refused) = outcome.refused.into_iter().next() {
-                return Err(Report::new(refused).wrap_err("a probe of the demo does not fit this system"));
-            }
-            loaded.extend(outcome.loaded);
-        }
+        loaded.extend(load_fitting(&mut client, others)?);
         Ok(())
     })?;
     let seen = lock(watch).windows.len() as u64;
@@ -130,6 +127,34 @@ fn tour(system: &System, watch: &Mutex<Watch>, link: &Path, args: &Args, deadlin
         return Err(miette!("{fault}"));
     }
     Ok(output)
+}
+
+/// Takes the paths of the probe hypercalls once while no probe is attached, so that their own time is known too.
+fn rehearse(client: &mut Client, objects: &[Object]) -> Result<()> {
+    for object in objects {
+        let programs: Vec<&Program> = object.programs.iter().collect();
+        for (program, _) in load_all(client, object, &programs, None)?.loaded {
+            for map in program.maps.iter().filter(|m| !m.is_ring()) {
+                map.read(client, false, false)?;
+            }
+            client.paths()?;
+            client.unload(program.handle)?;
+        }
+    }
+    Ok(())
+}
+
+/// Loads and attaches objects that fit the system.
+fn load_fitting(client: &mut Client, objects: &[Object]) -> Result<Vec<(Loaded, Option<u64>)>> {
+    let mut loaded = Vec::new();
+    for object in objects {
+        let outcome = load(client, object)?;
+        if let Some(refused) = outcome.refused.into_iter().next() {
+            return Err(Report::new(refused).wrap_err("a probe of the demo does not fit this system"));
+        }
+        loaded.extend(outcome.loaded);
+    }
+    Ok(loaded)
 }
 
 fn load(client: &mut Client, object: &Object) -> Result<load::Outcome> {

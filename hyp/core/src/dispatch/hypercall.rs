@@ -21,8 +21,10 @@ pub trait Services<M> {
 /// What admission knows of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathBudget {
-    /// The path's own bound; 0: none known.
+    /// The path's own time, no probe attached: proven, or the most observed while none was; 0: not known.
     pub own: u64,
+    /// `own` is a proven bound.
+    pub proven: bool,
     /// Σ n·(F + W) of the attached probes.
     pub probes: u64,
     /// From the manifest; `u64::MAX`: none.
@@ -321,11 +323,12 @@ fn paths<M: Machine, S: Services<M>>(cpu: &Cpu, m: &mut M, services: &S, slot: u
 fn record(path: PathId, stat: &PathStat, known: PathBudget) -> PathRecord {
     PathRecord {
         path: path as u32,
-        basis: u32::from(known.own != 0),
+        basis: u32::from(known.proven),
         count: stat.count,
         sum: stat.sum,
         min: if stat.count == 0 { u64::MAX } else { stat.min.into() },
         max: stat.max.into(),
+        // A path first taken with probes on it has no time of its own yet: what was observed holds both.
         own: if known.own != 0 { known.own } else { stat.max.into() },
         probes: known.probes,
         budget: known.budget,

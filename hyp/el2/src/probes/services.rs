@@ -34,9 +34,9 @@ impl Services<Board> for Probing {
 
     fn path_budget(&self, path: PathId) -> PathBudget {
         let row = store::shared().admission.row(path);
-        let own = if row.basis == Basis::Proven { row.own } else { 0 };
         PathBudget {
-            own,
+            own: row.own,
+            proven: row.basis == Basis::Proven,
             probes: row.probes,
             budget: row.budget,
         }
