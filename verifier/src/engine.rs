@@ -79,7 +79,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         for (to, from) in memory.maps.iter_mut().zip(program.maps) {
             *to = *from;
         }
-        for s in memory.slots.iter_mut() {
+        for s in memory.slots.iter_mut().take(program.text.len() + 1) {
             *s = Default::default();
         }
         for l in memory.loops.iter_mut() {
