@@ -3,6 +3,7 @@
 mod boot;
 mod commands;
 mod faults;
+mod goldens;
 mod hostile;
 mod platform;
 mod probes;
