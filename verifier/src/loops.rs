@@ -18,7 +18,7 @@ use crate::view::Observer;
 /// Passes over a loop's body before a summary is given up.
 pub(crate) const ROUNDS_MAX: u8 = 7;
 /// Visits spent on following one loop to its end, and while an outer loop is only being tried.
-const FOLLOW_VISITS_MAX: u64 = 600_000;
+const FOLLOW_VISITS_MAX: u64 = 150_000;
 const FOLLOW_VISITS_INNER_MAX: u64 = 20_000;
 /// A loop that takes no more visits than this is followed although a summary of it holds.
 pub(crate) const FOLLOW_CHEAP_VISITS: u64 = 400;

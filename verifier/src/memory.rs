@@ -68,17 +68,17 @@ pub struct Memory<'m> {
 /// Most maps of a program.
 pub const MAPS: usize = 64;
 /// Most helper call sites of a program.
-pub const SITES: usize = 1024;
+pub const SITES: usize = 512;
 /// Most subprograms.
 pub const SUBPROGRAMS: usize = 128;
 /// Most loops.
 pub const LOOPS: usize = 256;
 /// Subprograms, loops and callbacks entered one inside another.
-pub const ACTS: usize = 48;
+pub const ACTS: usize = 32;
 /// Abstract states waiting at once.
-pub const STATES: usize = 512;
+pub const STATES: usize = 384;
 /// Quadruples of abstract values; a state shares what it has in common with others.
-pub const CHUNKS: usize = 1024;
+pub const CHUNKS: usize = 768;
 
 const NO_MAP: MapDesc = MapDesc {
     kind: MapKind(0),
@@ -118,7 +118,7 @@ pub struct Pool<const INSNS: usize> {
     subprograms: [Subprogram; SUBPROGRAMS],
     components: [Component; LOOPS],
     loops: [LoopBound; LOOPS],
-    nodes: [[Node; INSNS]; 2],
+    nodes: [Node; INSNS],
     witness: [WitnessRun; INSNS],
     counts: [u64; INSNS],
     acts: [Act; ACTS],
@@ -144,7 +144,7 @@ impl<const INSNS: usize> Pool<INSNS> {
             subprograms: [NO_SUB; SUBPROGRAMS],
             components: [Component::BLANK; LOOPS],
             loops: [NO_LOOP; LOOPS],
-            nodes: [[Node::BLANK; INSNS]; 2],
+            nodes: [Node::BLANK; INSNS],
             witness: [WitnessRun {
                 start: 0,
                 end: 0,
@@ -171,7 +171,7 @@ impl<const INSNS: usize> Pool<INSNS> {
             subprograms: &mut self.subprograms,
             components: &mut self.components,
             loops: &mut self.loops,
-            nodes: self.nodes.as_flattened_mut(),
+            nodes: &mut self.nodes,
             witness: &mut self.witness,
             counts: &mut self.counts,
             acts: &mut self.acts,
@@ -203,7 +203,7 @@ macro_rules! heap_memory {
         let mut subprograms = vec![$crate::verified::Subprogram::default(); small];
         let mut components = vec![$crate::memory::Component::BLANK; small];
         let mut loops = vec![$crate::verified::LoopBound::default(); small];
-        let mut nodes = vec![$crate::memory::Node::BLANK; 2 * slots + 1024];
+        let mut nodes = vec![$crate::memory::Node::BLANK; slots + 1024];
         let mut witness = vec![$crate::verified::WitnessRun::default(); slots];
         let mut counts = vec![0u64; slots];
         let mut acts = vec![$crate::memory::Act::BLANK; $crate::memory::ACTS];
@@ -299,3 +299,6 @@ impl<'m> Memory<'m> {
             + size_of_val(self.states)
     }
 }
+
+/// A whole verification of 4,096 slots works in 1 MiB.
+const _: () = assert!(size_of::<Pool<4096>>() <= 1 << 20);

@@ -61,7 +61,10 @@ fn agrees_with_linux() {
     }
     per_insn.sort_unstable();
     let median = per_insn[per_insn.len() / 2];
-    println!("{accepted} of {accepts} accepts accepted; {} disagreements; slowest {slowest} us", seen.len());
+    println!(
+        "{accepted} of {accepts} accepts accepted; {} disagreements; slowest {slowest} us",
+        seen.len()
+    );
     println!("median {median} ns per instruction, allocation of the memory included");
     println!("accepted although Linux refuses root: {unsafe_accepts:?}");
     assert!(accepted * 100 >= accepts * 97, "{accepted} of {accepts}");

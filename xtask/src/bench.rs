@@ -79,11 +79,11 @@ const BENCHES: &[Bench] = &[
         },
     },
     Bench {
-        name: "verifier",
-        about: "time to verify",
+        name: "verify",
+        about: "time and memory to verify",
         source: Source::Host {
             package: "verifier",
-            bench: "verifier",
+            bench: "verify",
         },
     },
     Bench {

@@ -1,8 +1,9 @@
 //! `mutants`: changes the code in small ways and sees whether a test goes red, by cargo-mutants.
 
 use crate::command;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::setup::{self, Shop};
+use std::path::Path;
 
 /// What to change.
 #[derive(clap::Args, Clone, Debug)]
@@ -15,8 +16,13 @@ pub struct Args {
     file: Option<String>,
 }
 
-/// Reports each change that no test of the package noticed; fails if there is one.
+/// Reports each change that no test of the package noticed; fails if there is one. A package with a list of its own,
+/// `tests/data/mutations.txt`, gets exactly those changes.
 pub fn run(shop: &Shop, args: &Args) -> Result<()> {
+    let list = shop.root().join(&args.package).join("tests/data/mutations.txt");
+    if args.file.is_none() && list.is_file() {
+        return listed(shop, &args.package, &list);
+    }
     setup::cargo_tool(
         shop,
         "cargo-mutants",
@@ -35,4 +41,97 @@ pub fn run(shop: &Shop, args: &Args) -> Result<()> {
         cargo.args(["--file", file]);
     }
     command::passed(&mut cargo)
+}
+
+/// One change of a list: file under `src`, the text that goes, the text that comes.
+struct Change {
+    file: String,
+    from: String,
+    to: String,
+}
+
+fn changes(text: &str) -> Vec<Change> {
+    let plain = |s: &str| s.trim().replace("\\|", "|");
+    let lines = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+    lines
+        .filter_map(|l| {
+            let mut parts = l.splitn(3, " | ");
+            let (file, from, to) = (parts.next()?, parts.next()?, parts.next()?);
+            Some(Change {
+                file: plain(file),
+                from: plain(from),
+                to: plain(to),
+            })
+        })
+        .collect()
+}
+
+/// Applies each change of `list` to a copy of the sources and expects the package's tests to go red.
+fn listed(shop: &Shop, package: &str, list: &Path) -> Result<()> {
+    let tree = shop.root().join("target/mutants/tree");
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map_err(|e| Failure::Said(format!("{}: {e}", path.display())));
+    copy_sources(shop, &tree)?;
+    let mut survived = Vec::new();
+    let all = changes(&read(list)?);
+    for (n, change) in all.iter().enumerate() {
+        let file = tree.join(package).join("src").join(&change.file);
+        let before = read(&file)?;
+        let after = before.replacen(&change.from, &change.to, 1);
+        if after == before {
+            return Err(Failure::Said(format!("{}: no such text: {}", change.file, change.from)));
+        }
+        let write = |text: &str| std::fs::write(&file, text).map_err(|e| Failure::Said(e.to_string()));
+        write(&after)?;
+        let mut cargo = shop.cargo();
+        cargo
+            .current_dir(&tree)
+            .args(["test", "--quiet", "--package", package, "--tests"]);
+        cargo.env("CARGO_TARGET_DIR", shop.root().join("target/mutants/target"));
+        cargo.env("GNOMON_SHARED", shop.root().join("../shared"));
+        cargo
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let noticed = !cargo.status().map_err(|e| Failure::Said(e.to_string()))?.success();
+        write(&before)?;
+        let verdict = if noticed { "noticed" } else { "SURVIVED" };
+        println!(
+            "{}/{} {verdict}: {}: {} -> {}",
+            n + 1,
+            all.len(),
+            change.file,
+            change.from,
+            change.to
+        );
+        if !noticed {
+            survived.push(n + 1);
+        }
+    }
+    println!("{} of {} changes noticed", all.len() - survived.len(), all.len());
+    if survived.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Said(format!("not noticed: {survived:?}")))
+    }
+}
+
+/// Copies every file git knows.
+fn copy_sources(shop: &Shop, tree: &Path) -> Result<()> {
+    let io = |e: std::io::Error| Failure::Said(e.to_string());
+    let files = std::process::Command::new("git")
+        .args(["ls-files", "-z"])
+        .current_dir(shop.root())
+        .output()
+        .map_err(io)?;
+    for name in String::from_utf8_lossy(&files.stdout)
+        .split('\0')
+        .filter(|n| !n.is_empty())
+    {
+        let to = tree.join(name);
+        if let Some(folder) = to.parent() {
+            std::fs::create_dir_all(folder).map_err(io)?;
+        }
+        std::fs::copy(shop.root().join(name), to).map_err(io)?;
+    }
+    Ok(())
 }
