@@ -1,6 +1,7 @@
 //! One verb a file: `Args` (clap; its doc comment is the manual page) and `run(Args) -> miette::Result<Status>`.
 
 pub mod attach;
+pub mod budget;
 pub mod check;
 pub mod conform;
 pub mod demo;

@@ -362,10 +362,12 @@ fn calls(scene: &Scene<'_>, r: &Rejected) -> Option<Reason> {
         ))
         .of(arg)
         .help(format!("it must be proven to lie in 0 to {limit}")),
-        Why::Unreleased { acquired } => Reason::new(format!(
-            "what instruction {acquired} acquired is not released on this path"
-        ))
-        .help("a ring buffer record must be submitted or discarded, a socket released, on every path"),
+        Why::Unreleased { acquired } => {
+            let line = scene.program.and_then(|p| p.line_at(acquired as usize));
+            let place = line.map_or_else(|| format!("instruction {acquired}"), |l| format!("line {}", l.line));
+            Reason::new(format!("what {place} acquired is not released on this path"))
+                .help("a ring buffer record must be submitted or discarded, a socket released, on every path")
+        }
         Why::TooManyReferences { max } => Reason::new(format!("holds more than {max} references at once")),
         Why::ReturnValue {
             min,
