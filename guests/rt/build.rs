@@ -9,6 +9,8 @@ mod program {
     use probe_vm::maps::{MapDef, MapKind};
     use probe_vm::points::{Field, HEADER_FIELDS, POINTS, Point};
 
+    include!("build_random.rs");
+
     type Slot = [u8; 8];
 
     fn insn(op: u8, dst: u8, src: u8, off: i16, imm: i32) -> Slot {
@@ -288,6 +290,21 @@ mod program {
             source += &format!("    &{:?},\n", fields(point).map(|f| f.name).collect::<Vec<_>>());
         }
         source += "];\n";
+        source += "/// Programs, and the value that each stores in entry 0 of its map; for the point `psci`.\n";
+        source += "pub static RANDOM: &[(&[u8], u64)] = &[\n";
+        let psci = POINTS
+            .iter()
+            .find(|point| point.name == "psci")
+            .expect("there is such a point");
+        for (number, (bytes, expected)) in random_programs(psci, array(8, 1)).into_iter().enumerate() {
+            let file = format!("random-{number}");
+            source += &format!(
+                "    (include_bytes!({:?}), {expected:#x}),\n",
+                out.join(&file).display().to_string()
+            );
+            write(&file, bytes);
+        }
+        source += "];\n";
         let endless = [
             insn(MOV_IMM, 0, 0, 0, 0),
             insn(0x05, 0, 0, -1, 0),
@@ -317,6 +334,7 @@ mod program {
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build_random.rs");
     #[cfg(feature = "programs")]
     program::write_all(std::path::Path::new(
         &std::env::var_os("OUT_DIR").expect("cargo sets it"),

@@ -12,6 +12,7 @@ mod faults;
 mod fpsimd;
 mod ipc;
 mod isolation;
+mod jit;
 mod lines;
 mod probe;
 mod probe_points;
@@ -58,6 +59,8 @@ fn main() {
         "echo" => echo::run(),
         "fpsimd" => fpsimd::run(),
         "ipc" => ipc::run(),
+        "stage2" => probe_points::stage2(),
+        "jit" => jit::run(),
         "isolation" => isolation::run(),
         "fault" => faults::run(),
         "probe" => probe::run(),

@@ -12,6 +12,7 @@ use crate::{expect, failed, need};
 
 const SGI: u32 = 6;
 const EC_HVC64: u64 = 0x16;
+const EC_DATA_ABORT: u64 = 0x24;
 
 /// What a recording kept.
 struct Recording<'a> {
@@ -93,6 +94,41 @@ pub fn run() {
     if let Some(channel) = platform::get().number("chan") {
         ipc(&mut bench, vm, channel);
     }
+}
+
+/// `test=stage2`: another VM (`test=fault address=0x10000000 after_ms=5`) ends by a stage-2 abort while this one looks on.
+pub fn stage2() {
+    /// Milliseconds to wait for it.
+    const PATIENCE: u64 = 100;
+    let vm = need("VmInfo", hvc::call(Call::VmInfo, []))[1];
+    gic::init();
+    gic::enable(timer::INTID);
+    let mut output = OUTPUT.take();
+    let point = programs::point("stage2_fault");
+    let program = need("load", Program::load(programs::RECORDING[point]));
+    let attachment = need("attach", program.attach(point, None));
+    for _ in 0..PATIENCE {
+        timer::sleep_until(timer::now() + timer::frequency() / 1000);
+        need("read", program.read(0, &mut output));
+        if word(output.bytes(), 8) != 0 {
+            break;
+        }
+    }
+    need("detach", attachment.detach());
+    let last = Recording {
+        point,
+        count: word(output.bytes(), 8),
+        bytes: output.bytes(),
+    };
+    expect!(last.count == 1, "stage2_fault fired {} times for one fault", last.count);
+    last.holds(&[
+        ("ipa", 0x1000_0000),
+        ("va", 0x1000_0000),
+        ("path", PathId::Stage2Fault as u64),
+    ]);
+    expect!(last.field("vm") != vm, "the wrong VM: {vm}");
+    expect!(last.field("esr") >> 26 == EC_DATA_ABORT, "esr {:#x}", last.field("esr"));
+    need("unload", program.unload());
 }
 
 /// The last exit while attached is the detach itself; the last entry is the one before it.
