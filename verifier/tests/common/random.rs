@@ -1,4 +1,5 @@
 //! Random well-formed programs: arithmetic, branches, loops, stack, map values, subprograms, callbacks.
+#![allow(dead_code)]
 
 use super::common::{HELPERS, OBJECTS};
 use verifier::env::{ArgKind as A, CallbackArg, CallbackProto, Limits, Repeat, Ret, Rules};
@@ -70,6 +71,7 @@ pub fn env() -> Env<'static> {
     }
 }
 
+#[allow(dead_code)]
 struct Gen<'r> {
     rng: &'r mut Rng,
     text: Vec<u64>,
