@@ -124,30 +124,40 @@ impl Iface {
 
     /// `intid` is deliverable: into its list register if it has one, into a free one, or into the ready set.
     pub fn offer<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
-        let (w, bit) = split(intid);
         let empty = lrs.empty() & lrs.usable();
-        let word = view.word(w);
+        let word = view.word(split(intid).0);
         let level = word.level(intid);
-        if let Some(n) = self.live(intid, empty) {
-            // Active in its register: an edge makes it pending and active; a level is looked at again when it ends.
-            let lr = lrs.read(n);
-            if word.latch & bit == 0 || lr.is_hw() {
-                return;
-            }
-            if lr.level() == level && self.groups >> (level % 64) & 1 != 0 {
-                word.latch &= !bit;
-                word.moved |= bit;
-                lrs.write(n, lr.with_pending());
-            } else {
-                lrs.write(n, lr.with_eoi());
-            }
-            return;
-        }
-        if self.waiting() == 0 && self.groups >> (level % 64) & 1 != 0 && empty != 0 {
+        if self.live(intid, empty).is_none()
+            && self.waiting() == 0
+            && self.groups >> (level % 64) & 1 != 0
+            && empty != 0
+        {
             return self.place(word, intid, self.choose(empty), lrs);
         }
-        self.ready.insert(level, intid);
+        self.offer_later(view, intid, lrs);
         self.refill(view, lrs);
+    }
+
+    /// `intid` is deliverable: into its list register if it has one, else into the ready set. The caller refills.
+    pub fn offer_later<L: LrFile>(&mut self, view: &mut View<'_>, intid: u32, lrs: &mut L) {
+        let (w, bit) = split(intid);
+        let word = view.word(w);
+        let level = word.level(intid);
+        let Some(n) = self.live(intid, lrs.empty()) else {
+            return self.ready.insert(level, intid);
+        };
+        // Active in its register: an edge makes it pending and active; a level is looked at again when it ends.
+        let lr = lrs.read(n);
+        if word.latch & bit == 0 || lr.is_hw() {
+            return;
+        }
+        if lr.level() == level && self.groups >> (level % 64) & 1 != 0 {
+            word.latch &= !bit;
+            word.moved |= bit;
+            lrs.write(n, lr.with_pending());
+        } else {
+            lrs.write(n, lr.with_eoi());
+        }
     }
 
     /// One of the `empty` list registers: rather one that no interrupt used last, so that each keeps its own.
@@ -233,20 +243,14 @@ impl Iface {
     fn make_room<L: LrFile>(&mut self, view: &mut View<'_>, level: usize, lrs: &mut L) -> Option<usize> {
         let mut pending: Option<(usize, usize)> = None;
         let mut active: Option<(usize, usize)> = None;
-        for n in 0..LRS_MAX {
-            if lrs.usable() >> n & 1 == 0 {
-                continue;
-            }
+        each_lr(lrs.usable(), |n| {
             let lr = lrs.read(n);
-            if lr.is_finished() {
-                // Its maintenance interrupt is due and will free it.
-                continue;
-            }
+            // A finished one's maintenance interrupt is due and will free it.
             let slot = if lr.is_active() { &mut active } else { &mut pending };
-            if slot.is_none_or(|(l, _)| lr.level() > l) {
+            if !lr.is_finished() && slot.is_none_or(|(l, _)| lr.level() > l) {
                 *slot = Some((lr.level(), n));
             }
-        }
+        });
         if let Some((lowest, n)) = pending {
             if lowest <= level {
                 return None;
@@ -268,9 +272,11 @@ impl Iface {
         let (w, bit) = split(lr.intid());
         let word = view.word(w);
         word.active |= bit;
-        if lr.is_pending() {
+        // As in `recall`: a level that is high needs no latch.
+        if lr.is_pending() && (word.moved & bit != 0 || (word.line & !word.edge) & bit == 0) {
             word.latch |= bit;
         }
+        word.moved &= !bit;
         if w == 0 {
             self.learn(word);
         }

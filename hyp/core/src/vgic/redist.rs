@@ -135,13 +135,39 @@ impl<const N: usize> Vgic<N> {
         self.offer_all(cpu, index, bits, cur, live)
     }
 
-    /// Offers those of `bits` that are deliverable.
+    /// Offers those of `bits` that are deliverable: all of them first, then one refill.
     fn offer_all<L: LrFile>(&mut self, cpu: usize, index: usize, bits: u32, cur: usize, live: &mut L) -> Kick {
-        let mut kick = Kick(0);
-        let Some(word) = self.word(cpu, index) else { return kick };
+        let mut targets = Kick(0);
+        let Some(word) = self.word(cpu, index) else {
+            return targets;
+        };
         let deliverable = word.deliverable() & bits;
-        each_bit(index, deliverable, |intid| kick |= self.offer(cpu, intid, cur, live));
-        kick
+        if deliverable == 0 {
+            return targets;
+        }
+        each_bit(index, deliverable, |intid| {
+            let Some(target) = self.target(cpu, intid) else { return };
+            if N > 1 && self.active_elsewhere(target, intid, cur, live) {
+                return;
+            }
+            if let Some((iface, mut view, mut port)) = self.port(target, cur, live) {
+                iface.offer_later(&mut view, intid, &mut port);
+                targets |= Kick(1 << (target % 32));
+            }
+        });
+        for k in 0..N {
+            let Some((iface, mut view, mut port)) = self.port(k, cur, live) else {
+                break;
+            };
+            if targets.0 >> (k % 32) & 1 != 0 {
+                iface.refill(&mut view, &mut port);
+            }
+        }
+        if cur < 32 {
+            Kick(targets.0 & !(1 << cur))
+        } else {
+            targets
+        }
     }
 
     #[inline]
@@ -230,11 +256,11 @@ impl<const N: usize> Vgic<N> {
         cur: usize,
         live: &mut L,
     ) -> Kick {
-        let mut kick = Kick(0);
-        if index < WORDS {
-            each_bit(index, bits, |intid| kick |= self.raise(cpu, intid, cur, live));
-        }
-        kick
+        let Some(word) = self.word(cpu, index) else {
+            return Kick(0);
+        };
+        word.latch |= bits;
+        self.offer_all(cpu, index, bits, cur, live)
     }
 
     /// ISACTIVER: at the vCPU that the interrupt goes to. One that is active already stays where it is.

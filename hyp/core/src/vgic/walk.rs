@@ -34,6 +34,8 @@ enum Act {
     Enable(u32),
     Disable(u32),
     SetPend(u32),
+    /// ISPENDR of the interrupt's whole word.
+    SetPendWord(u32, u32),
     ClearPend(u32),
     SetActive(u32),
     ClearActive(u32),
@@ -225,6 +227,12 @@ impl<const N: usize> System<N> {
                 self.write(0x200, id, bit(id));
                 self.int(id).latch = true;
             }
+            Act::SetPendWord(id, bits) => {
+                self.write(0x200, id, bits);
+                for i in (0..32).filter(|i| bits >> i & 1 == 1) {
+                    self.int(id / 32 * 32 + i).latch = true;
+                }
+            }
             Act::ClearPend(id) => {
                 self.write(0x280, id, bit(id));
                 self.int(id).latch = false;
@@ -334,7 +342,8 @@ fn act<const N: usize>(s: &System<N>, rng: &mut Rng, ids: &[u32]) -> Act {
     match rng.below(32) {
         0..=2 => Act::Enable(id),
         3 => Act::Disable(id),
-        4..=7 => Act::SetPend(id),
+        4 => Act::SetPendWord(id, rng.next() as u32),
+        5..=7 => Act::SetPend(id),
         8 => Act::ClearPend(id),
         9 if free => Act::SetActive(id),
         10 if free => Act::ClearActive(id),
