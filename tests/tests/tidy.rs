@@ -8,6 +8,22 @@ use gnomon_tests::repo;
 /// A file holds one idea, a function one step.
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
+/// Files and functions that were longer when the rule came, with their lengths then. They only shrink: a length here is the
+/// most that is allowed, and what has come under the limit leaves the list.
+const LONG_FILES: &[(&str, usize)] = &[
+    ("probe-vm/tests/jit_verified.rs", 512),
+    ("verifier/pathwcet/src/alu.rs", 688),
+    ("verifier/pathwcet/src/decode.rs", 633),
+    ("verifier/pathwcet/src/explore.rs", 771),
+];
+const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
+    ("host-loader/src/render/reason.rs", "memory", 82),
+    ("hyp/core/src/dispatch/hypercall.rs", "call", 73),
+    ("verifier/pathwcet/src/alu.rs", "apply", 110),
+    ("verifier/pathwcet/src/decode.rs", "integer", 201),
+    ("verifier/pathwcet/src/decode.rs", "exclusive", 73),
+    ("verifier/pathwcet/src/explore.rs", "follow", 74),
+];
 /// The comment that an unsafe block rests on stands at most this far above it.
 const SAFETY_LINES_MAX: usize = 8;
 /// Where unsafe code may be.
@@ -50,7 +66,14 @@ fn files_are_short() {
     let mut faults = Vec::new();
     for file in repo::files_with(&["rs", "S", "c", "h", "ld"]) {
         let lines = repo::text(&file).lines().count();
-        if lines > FILE_LINES_MAX {
+        let known = LONG_FILES
+            .iter()
+            .find(|(name, _)| file == Path::new(name))
+            .map(|(_, lines)| *lines);
+        if known.is_some() && lines <= FILE_LINES_MAX {
+            faults.push(format!("{}: {lines} lines: take it off LONG_FILES", file.display()));
+        }
+        if lines > known.unwrap_or(FILE_LINES_MAX) {
             faults.push(format!("{}: {lines} lines, at most {FILE_LINES_MAX}", file.display()));
         }
     }
@@ -64,7 +87,10 @@ fn functions_are_short() {
         let text = repo::text(&file);
         for (name, first, last) in functions(&text) {
             let lines = last - first + 1;
-            if lines > FUNCTION_LINES_MAX {
+            let long = LONG_FUNCTIONS
+                .iter()
+                .find(|(path, long, _)| file == Path::new(path) && *long == name);
+            if lines > long.map_or(FUNCTION_LINES_MAX, |(.., lines)| *lines) {
                 faults.push(format!(
                     "{}:{first}: {name} has {lines} lines, at most {FUNCTION_LINES_MAX}",
                     file.display()
