@@ -183,10 +183,6 @@ fn memory(scene: &Scene<'_>, why: &Why) -> Option<Reason> {
             name(region)
         ))
         .of(reg),
-        Why::VariableStack { reg } => Reason::new(format!(
-            "r{reg} points into the stack at an offset that is not constant"
-        ))
-        .of(reg),
         Why::NoSuchField {
             reg,
             object,
@@ -194,15 +190,6 @@ fn memory(scene: &Scene<'_>, why: &Why) -> Option<Reason> {
             size,
             access,
         } => field(scene, reg, object, offset, size, access),
-        Why::ReadOnly { reg, region } => {
-            Reason::new(format!("writes {}, which a program may only read", name(region))).of(reg)
-        }
-        Why::WriteOnly { reg, region } => {
-            Reason::new(format!("reads {}, which a program may only write", name(region))).of(reg)
-        }
-        Why::MixedAccess { reg } => {
-            Reason::new(format!("r{reg} points to different kinds of memory on different paths")).of(reg)
-        }
         _ => return None,
     })
 }
@@ -276,6 +263,19 @@ fn field(scene: &Scene<'_>, reg: u8, object: u16, offset: i64, size: u32, access
 fn pointers(scene: &Scene<'_>, why: &Why) -> Option<Reason> {
     let name = |r: Region| value::region(scene, r, 0);
     Some(match *why {
+        Why::ReadOnly { reg, region } => {
+            Reason::new(format!("writes {}, which a program may only read", name(region))).of(reg)
+        }
+        Why::WriteOnly { reg, region } => {
+            Reason::new(format!("reads {}, which a program may only write", name(region))).of(reg)
+        }
+        Why::MixedAccess { reg } => {
+            Reason::new(format!("r{reg} points to different kinds of memory on different paths")).of(reg)
+        }
+        Why::VariableStack { reg } => Reason::new(format!(
+            "r{reg} points into the stack at an offset that is not constant"
+        ))
+        .of(reg),
         Why::PartialPointer { reg, offset, size } => Reason::new(format!(
             "accesses {size} bytes at stack offset {offset}, part of a pointer that is kept there"
         ))
