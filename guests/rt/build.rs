@@ -246,16 +246,25 @@ mod program {
         bytes
     }
 
-    /// Writes `empty-POINT`, `counting-POINT`, `recording-POINT` and two that must be refused.
-    pub fn write_all(out: &Path) {
-        let array = |value_bytes: usize, entries: u32| MapDef {
+    fn array(value_bytes: usize, entries: u32) -> MapDef {
+        MapDef {
             kind: MapKind::Array,
             key_bytes: 4,
             value_bytes: value_bytes as u32,
             entries,
             flags: 0,
-        };
-        let write = |name: &str, bytes: Vec<u8>| std::fs::write(out.join(name), bytes).expect("OUT_DIR is writable");
+        }
+    }
+
+    /// Writes one image and gives the expression that includes it.
+    fn include(out: &Path, file: &str, bytes: &[u8]) -> String {
+        let path = out.join(file);
+        std::fs::write(&path, bytes).expect("OUT_DIR is writable");
+        format!("include_bytes!({:?})", path.display().to_string())
+    }
+
+    /// The programs that exist for every point.
+    fn write_for_points(out: &Path) -> String {
         let mut source = String::new();
         for (kind, doc) in [
             ("empty", "Returns at once."),
@@ -275,13 +284,17 @@ mod program {
                         image("recording", point, Some(("last", array(value, 1))), &recording(point))
                     }
                 };
-                let file = format!("{kind}-{}", point.name);
-                source += &format!("    include_bytes!({:?}),\n", out.join(&file).display().to_string());
-                write(&file, bytes);
+                let included = include(out, &format!("{kind}-{}", point.name), &bytes);
+                source += &format!("    {included},\n");
             }
             source += "];\n";
         }
-        source += "/// Names, by point number.\npub static POINT_NAMES: &[&str] = &[\n";
+        source
+    }
+
+    /// Names of points and of what a recording keeps.
+    fn names() -> String {
+        let mut source = String::from("/// Names, by point number.\npub static POINT_NAMES: &[&str] = &[\n");
         for point in &POINTS {
             source += &format!("    {:?},\n", point.name);
         }
@@ -289,46 +302,51 @@ mod program {
         for point in &POINTS {
             source += &format!("    &{:?},\n", fields(point).map(|f| f.name).collect::<Vec<_>>());
         }
-        source += "];\n";
-        source += "/// Programs, and the value that each stores in entry 0 of its map; for the point `psci`.\n";
+        source + "];\n"
+    }
+
+    fn write_random(out: &Path) -> String {
+        let mut source =
+            String::from("/// Programs, and the value that each stores in entry 0 of its map; for the point `psci`.\n");
         source += "pub static RANDOM: &[(&[u8], u64)] = &[\n";
         let psci = POINTS
             .iter()
             .find(|point| point.name == "psci")
             .expect("there is such a point");
         for (number, (bytes, expected)) in random_programs(psci, array(8, 1)).into_iter().enumerate() {
-            let file = format!("random-{number}");
-            source += &format!(
-                "    (include_bytes!({:?}), {expected:#x}),\n",
-                out.join(&file).display().to_string()
-            );
-            write(&file, bytes);
+            let included = include(out, &format!("random-{number}"), &bytes);
+            source += &format!("    ({included}, {expected:#x}),\n");
         }
-        source += "];\n";
+        source + "];\n"
+    }
+
+    /// Two programs that must be refused.
+    fn write_refused(out: &Path) -> String {
         let endless = [
             insn(MOV_IMM, 0, 0, 0, 0),
             insn(0x05, 0, 0, -1, 0),
             insn(EXIT, 0, 0, 0, 0),
         ];
-        write("endless", image("endless", &POINTS[0], None, &endless));
         let wild = [
             insn(MOV_IMM, 1, 0, 0, 64),
             insn(LDXDW, 0, 1, 0, 0),
             insn(EXIT, 0, 0, 0, 0),
         ];
-        write("wild", image("wild", &POINTS[0], None, &wild));
-        for (name, doc) in [
-            ("endless", "Loops for ever: must be refused."),
-            ("wild", "Reads address 64: must be refused."),
+        let mut source = String::new();
+        for (name, doc, insns) in [
+            ("endless", "Loops for ever: must be refused.", endless),
+            ("wild", "Reads address 64: must be refused.", wild),
         ] {
-            let path = out.join(name).display().to_string();
-            source += &format!(
-                "/// {doc}\npub static {}: &[u8] = include_bytes!({path:?});\n",
-                name.to_uppercase()
-            );
+            let included = include(out, name, &image(name, &POINTS[0], None, &insns));
+            source += &format!("/// {doc}\npub static {}: &[u8] = {included};\n", name.to_uppercase());
         }
-        source += &write_bench(out);
-        write("programs.rs", source.into_bytes());
+        source
+    }
+
+    /// Writes every program, and `programs.rs`, which includes them.
+    pub fn write_all(out: &Path) {
+        let source = write_for_points(out) + &names() + &write_random(out) + &write_refused(out) + &write_bench(out);
+        std::fs::write(out.join("programs.rs"), source).expect("OUT_DIR is writable");
     }
 }
 
