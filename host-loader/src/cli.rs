@@ -33,6 +33,7 @@ pub enum Verb {
     Disasm(cmd::disasm::Args),
     Pack(cmd::pack::Args),
     Run(cmd::run::Args),
+    Wcet(cmd::wcet::Args),
 }
 
 /// Runs the verb that was parsed.
@@ -51,6 +52,7 @@ pub fn run(cli: Cli) -> miette::Result<Status> {
         Verb::Disasm(args) => cmd::disasm::run(args),
         Verb::Pack(args) => cmd::pack::run(args),
         Verb::Run(args) => cmd::run::run(args),
+        Verb::Wcet(args) => cmd::wcet::run(args),
     }
 }
 

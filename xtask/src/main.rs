@@ -47,7 +47,7 @@ enum Verb {
     Test(test::Args),
     /// Measure, with the goal beside each value: `cargo xtask bench exits --json b.json`.
     Bench(bench::Args),
-    /// Print the worst-case time of every hypervisor path: `cargo xtask wcet`.
+    /// Bound the longest path through linked code: `cargo xtask wcet target/gnomon/hyp-el2 --entry SYMBOL`.
     Wcet(system::Args),
     /// Check the rules of the house: crate edges, file sizes, unsafe ledger, markers.
     Tidy,

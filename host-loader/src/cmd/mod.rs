@@ -13,3 +13,4 @@ pub mod pack;
 pub mod read;
 pub mod report;
 pub mod run;
+pub mod wcet;
