@@ -213,9 +213,12 @@ fn register(cpu: &mut Cpu, w: u32) -> Result<(), Bad> {
             logic(cpu, w, a, if w >> 21 & 1 == 1 { !b } else { b }, false);
         }
         0x0b if w >> 21 & 1 == 1 => {
-            if w >> 13 & 7 != 3 || w >> 10 & 7 != 0 {
-                return Err(Bad::Unknown);
-            }
+            let (option, shift) = (w >> 13 & 7, w >> 10 & 7);
+            let b = match option {
+                2 if shift <= 4 => (b as u32 as u64) << shift,
+                3 if shift == 0 => b,
+                _ => return Err(Bad::Unknown),
+            };
             add_or_sub(cpu, w, cpu.spr(rn), b, true);
         }
         0x0b if w >> 22 & 3 == 0 => add_or_sub(cpu, w, a, b << (w >> 10 & 63), false),

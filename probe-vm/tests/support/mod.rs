@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses its part
 
 pub mod engines;
+pub mod proof;
 pub mod random;
 pub mod ubpf;
 

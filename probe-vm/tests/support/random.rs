@@ -42,7 +42,7 @@ pub const MEM: usize = 64;
 /// Bytes of stack used in each frame.
 const STACK: i16 = 48;
 
-pub fn slot(op: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
+pub const fn slot(op: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
     op as u64 | (dst as u64) << 8 | (src as u64) << 12 | (off as u16 as u64) << 16 | (imm as u32 as u64) << 32
 }
 

@@ -28,6 +28,11 @@ pub const fn add_sub_ext(op: AddSub, width: Width, rd: Reg, rn: Reg, rm: Reg) ->
     width.sf() | (op as u32) << 29 | 0x0b20_0000 | rm.at(16) | 0b011 << 13 | rn.at(5) | rd.at(0)
 }
 
+/// `add xd, xn, wm, uxtw #shift` (`shift` up to 4). Register 31 is SP for `rd` and `rn`.
+pub const fn add_uxtw(rd: Reg, rn: Reg, rm: Reg, shift: u32) -> u32 {
+    0x8b20_4000 | rm.at(16) | (shift & 7) << 10 | rn.at(5) | rd.at(0)
+}
+
 /// Logical operations: bits 30–29 (opc) and 21 (N, inverts the second operand).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]

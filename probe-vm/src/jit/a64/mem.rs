@@ -136,3 +136,8 @@ pub const fn ldaxr(width: Width, rt: Reg, rn: Reg) -> u32 {
 pub const fn stlxr(width: Width, ws: Reg, rt: Reg, rn: Reg) -> u32 {
     word_or_x(width) | 0x0800_fc00 | ws.at(16) | rn.at(5) | rt.at(0)
 }
+
+/// `stlr xt, [xn]`: a store with release.
+pub const fn stlr(rt: Reg, rn: Reg) -> u32 {
+    0xc89f_fc00 | rn.at(5) | rt.at(0)
+}

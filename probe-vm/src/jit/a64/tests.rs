@@ -76,6 +76,11 @@ fn alu_cases(g: &mut Rng, out: &mut Cases) {
         add_sub_ext(AddSub::Add, Width::X, d, Reg::SP, m),
         format!("add {}, sp, {}, uxtx", x(d), x(m)),
     ));
+    let s = g.below(5) as u32;
+    out.push((
+        add_uxtw(d, n, m, s),
+        format!("add x{}, x{}, w{}, uxtw #{s}", d.0, n.0, m.0),
+    ));
     let ops = [
         (Logic::And, "and"),
         (Logic::Orr, "orr"),
@@ -231,6 +236,7 @@ fn mem_cases(g: &mut Rng, out: &mut Cases) {
     let at = g.below(512) as i32 - 256;
     out.push((str_pre(p, Reg::SP, at), format!("str x{}, [sp, #{at}]!", p.0)));
     out.push((ldr_post(p, Reg::SP, at), format!("ldr x{}, [sp], #{at}", p.0)));
+    out.push((stlr(p, base), format!("stlr x{}, [x{}]", p.0, base.0)));
     for (op, name) in [
         (Lse::Add, "ldadd"),
         (Lse::Clr, "ldclr"),

@@ -3,14 +3,15 @@
 use super::frame::LOOP_REGS;
 use super::{Lower, R0, T0, T1, X0};
 use crate::jit::CompileError;
-use crate::jit::a64::alu::{self as enc, AddSub, Wide};
-use crate::jit::a64::mem::{Access, Size, offset};
+use crate::jit::a64::alu::{self as enc, AddSub, Logic, Wide};
+use crate::jit::a64::mem::{Access, Size, offset, stlr};
 use crate::jit::a64::{Cond, Reg, Width, flow, imm};
 use crate::jit::emit::Branch;
-use crate::jit::links::{CpuLink, Scale};
-use crate::jit::plan::{INLINE, helper};
+use crate::jit::links::{CpuLink, MapLink, Scale};
+use crate::jit::plan::{INLINE, Key, helper};
+use crate::maps::record;
 use verifier::cost::A64Class;
-use verifier::env::MapKind;
+use verifier::env::{MapDesc, MapKind};
 
 /// `bpf_loop`'s own limit, 2^23 (Linux `BPF_MAX_LOOPS`), as an `ADD`/`SUB` immediate.
 const LOOPS_MAX: (u32, bool) = ((8 << 20) >> 12, true);
@@ -31,6 +32,8 @@ impl Lower<'_, '_> {
                 helper::MAP_LOOKUP_ELEM => return self.inline_lookup(),
                 helper::KTIME_GET_NS => self.inline_time(),
                 helper::GET_SMP_PROCESSOR_ID => self.cpu_number(R0),
+                helper::RINGBUF_SUBMIT => self.inline_ring_end(false),
+                helper::RINGBUF_DISCARD => self.inline_ring_end(true),
                 _ => self.inline_loop(),
             }
             return Ok(());
@@ -86,36 +89,101 @@ impl Lower<'_, '_> {
     }
 
     /// `map_lookup_elem` of an array: the key is an index, so the value's address is computed. The address is
-    /// selected, not branched around: a mispredicted branch cannot form one out of bounds.
+    /// selected, not branched around: a mispredicted branch cannot form one out of bounds. A key that the program
+    /// just stored to its stack is taken from where it was stored from.
     fn inline_lookup(&mut self) -> Result<(), CompileError> {
         let missing = CompileError::NoMap { pc: self.pc };
         let index = self.plan.lookup_map(self.pc).ok_or(missing)? as usize;
         let (Some(map), Some(link)) = (self.plan.maps.get(index), self.links.maps.get(index)) else {
             return Err(missing);
         };
-        let (key, entries) = (Reg(1), map.entries);
-        if let Some(word) = offset(Access::Load, Size::W, R0, key, 0) {
-            self.put(A64Class::Load, word);
-        }
-        match imm::add_sub(entries as u64) {
+        let known = self.plan.lookup_key(self.pc);
+        let key = match known {
+            Some(Key::Imm(key)) => {
+                self.constant_lookup(map, link, key);
+                return Ok(());
+            }
+            Some(Key::Reg(reg)) => self.reg(reg),
+            None => {
+                if let Some(word) = offset(Access::Load, Size::W, R0, Reg(1), 0) {
+                    self.put(A64Class::Load, word);
+                }
+                R0
+            }
+        };
+        match imm::add_sub(map.entries as u64) {
             Some(field) => self
                 .emit
-                .alu(enc::add_sub_imm(AddSub::Subs, Width::W, Reg::ZR, R0, field)),
+                .alu(enc::add_sub_imm(AddSub::Subs, Width::W, Reg::ZR, key, field)),
             None => {
-                self.emit.constant(Width::W, T0, entries as u64);
+                self.emit.constant(Width::W, T0, map.entries as u64);
                 self.emit
-                    .alu(enc::add_sub_reg(AddSub::Subs, Width::W, Reg::ZR, R0, T0, 0));
+                    .alu(enc::add_sub_reg(AddSub::Subs, Width::W, Reg::ZR, key, T0, 0));
             }
         }
         self.emit.constant(Width::X, T1, link.values);
-        if map.kind == MapKind::PERCPU_ARRAY && self.links.cpu != CpuLink::Single {
-            self.cpu_number(T0);
-            // r1 is dead after the call, so x0 is free.
-            self.add_scaled(T1, T0, link.cpu_stride, X0);
+        self.add_cpu(map, link, key);
+        let log = link.stride.trailing_zeros();
+        if link.stride.is_power_of_two() && log <= 4 {
+            self.emit.alu(enc::add_uxtw(T1, T1, key, log));
+        } else {
+            let mut index = key;
+            if known.is_some() && link.stride.is_power_of_two() {
+                // Only the low half of the register is the key.
+                self.emit.alu(enc::mov_reg(Width::W, R0, key));
+                index = R0;
+            }
+            self.add_scaled(T1, index, link.stride, T0);
         }
-        self.add_scaled(T1, R0, link.stride, T0);
         self.emit.alu(enc::csel(Width::X, R0, T1, Reg::ZR, Cond::Lo));
         Ok(())
+    }
+
+    /// A lookup of a constant key: there or not, once and for all.
+    fn constant_lookup(&mut self, map: &MapDesc, link: &MapLink, key: u32) {
+        if key >= map.entries {
+            return self.emit.constant(Width::X, R0, 0);
+        }
+        let address = link.values.wrapping_add(key as u64 * link.stride as u64);
+        if map.kind == MapKind::PERCPU_ARRAY && self.links.cpu != CpuLink::Single {
+            self.emit.constant(Width::X, T1, address);
+            self.add_cpu(map, link, R0);
+            self.emit.alu(enc::mov_reg(Width::X, R0, T1));
+        } else {
+            self.emit.constant(Width::X, R0, address);
+        }
+    }
+
+    /// Adds this CPU's part of a per-CPU array to `T1`. `key` is left alone.
+    fn add_cpu(&mut self, map: &MapDesc, link: &MapLink, key: Reg) {
+        if map.kind == MapKind::PERCPU_ARRAY && self.links.cpu != CpuLink::Single {
+            self.cpu_number(T0);
+            // r1–r5 are dead after the call, so one that is not the key is free.
+            let scratch = if key == X0 { Reg(1) } else { X0 };
+            self.add_scaled(T1, T0, link.cpu_stride, scratch);
+        }
+    }
+
+    /// Ends a ring record: its header word, in front of the data, loses the busy bit, with release.
+    fn inline_ring_end(&mut self, discard: bool) {
+        let (header, data) = (-(record::HEADER_BYTES as i32), X0);
+        if let Some(word) = offset(Access::Load, Size::X, T0, data, header) {
+            self.put(A64Class::Load, word);
+        }
+        if let Some(field) = imm::logical(!record::BUSY, Width::X) {
+            self.emit.alu(enc::logic_imm(Logic::And, Width::X, T0, T0, field));
+        }
+        if discard && let Some(field) = imm::logical(record::DISCARDED, Width::X) {
+            self.emit.alu(enc::logic_imm(Logic::Orr, Width::X, T0, T0, field));
+        }
+        self.emit.alu(enc::add_sub_imm(
+            AddSub::Sub,
+            Width::X,
+            T1,
+            data,
+            (record::HEADER_BYTES, false),
+        ));
+        self.put(A64Class::Store, stlr(T0, T1));
     }
 
     fn inline_time(&mut self) {

@@ -4,6 +4,8 @@
 //! A plan follows from the program's text and the links alone, not from anything proven. So the cost of each
 //! instruction is known before the verifier starts, and the code emitted later is the code that was costed.
 
+mod track;
+
 use super::CompileError;
 use super::links::Links;
 use verifier::env::{MapDesc, MapKind};
@@ -19,6 +21,8 @@ pub(crate) mod helper {
     pub const MAP_LOOKUP_ELEM: u32 = 1;
     pub const KTIME_GET_NS: u32 = 5;
     pub const GET_SMP_PROCESSOR_ID: u32 = 8;
+    pub const RINGBUF_SUBMIT: u32 = 132;
+    pub const RINGBUF_DISCARD: u32 = 133;
     pub const LOOP: u32 = 181;
 }
 
@@ -34,8 +38,28 @@ pub(crate) const MERGED: u8 = 1 << 3;
 pub(crate) const INLINE: u8 = 1 << 4;
 /// Result goes straight to x0, because an exit follows; on an exit: r0 is already there.
 pub(crate) const TO_X0: u8 = 1 << 5;
-/// A map's `lddw` whose only use is an inlined call: emits nothing.
+/// An argument whose only use is an inlined call that knows it: emits nothing.
 pub(crate) const UNUSED: u8 = 1 << 6;
+
+/// An inlined lookup whose key is still where the program stored it from.
+pub(crate) const KEY_KNOWN: u8 = 1 << 7;
+
+/// Where a lookup's key came from when it was stored to the stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Key {
+    /// The low half of this register.
+    Reg(u8),
+    /// A constant.
+    Imm(u32),
+}
+
+/// A 4-byte store relative to r10.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stored {
+    at: u32,
+    off: i16,
+    key: Key,
+}
 
 /// One function of the program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -110,6 +134,10 @@ pub struct Plan<'p> {
     /// The map in r1 since this slot, while the block cannot have changed or read it.
     map_in_r1: Option<(u32, u32)>,
     previous: Option<(u32, Insn)>,
+    /// The last 4-byte store to the stack whose source is unchanged since.
+    stored: Option<Stored>,
+    /// The slot that made r2 a stack address, and its offset, while only a call can have read it.
+    stack_in_r2: Option<(u32, i32)>,
     pub(crate) conformance: bool,
 }
 
@@ -134,6 +162,8 @@ impl<'p> Plan<'p> {
             pc: 0,
             map_in_r1: None,
             previous: None,
+            stored: None,
+            stack_in_r2: None,
             conformance: false,
         })
     }
@@ -269,15 +299,13 @@ impl<'p> Plan<'p> {
             self.begin_func(pc)?;
         }
         if self.flag(pc, LEADER) {
-            self.map_in_r1 = None;
-            self.previous = None;
+            self.forget();
         }
         let insn = match self.decode(pc)? {
             Decoded::Insn(insn) => insn,
             Decoded::CallRegister(_) => {
                 self.current(|f| f.calls = true);
-                self.map_in_r1 = None;
-                self.previous = None;
+                self.forget();
                 return Ok(());
             }
         };
@@ -291,9 +319,17 @@ impl<'p> Plan<'p> {
         if let Some((before, previous)) = self.previous {
             self.merge(before, &previous, pc, &insn)?;
         }
+        self.track_key(pc, &insn);
         self.track_map(pc, &insn);
         self.previous = Some((pc, insn));
         Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.map_in_r1 = None;
+        self.previous = None;
+        self.stored = None;
+        self.stack_in_r2 = None;
     }
 
     fn current(&mut self, change: impl FnOnce(&mut Func)) {
@@ -307,6 +343,9 @@ impl<'p> Plan<'p> {
             Callee::Helper(helper::KTIME_GET_NS | helper::GET_SMP_PROCESSOR_ID) if !self.conformance => {
                 self.set(pc, INLINE)
             }
+            Callee::Helper(helper::RINGBUF_SUBMIT | helper::RINGBUF_DISCARD) if !self.conformance => {
+                self.set(pc, INLINE)
+            }
             Callee::Helper(helper::LOOP) => {
                 self.current(|f| {
                     f.calls = true;
@@ -317,6 +356,13 @@ impl<'p> Plan<'p> {
             Callee::Helper(helper::MAP_LOOKUP_ELEM) if self.inlines_lookup(links) => {
                 if let Some((at, _)) = self.map_in_r1 {
                     self.set(at, UNUSED)?;
+                }
+                if let (Some((at, off)), Some(stored)) = (self.stack_in_r2, self.stored)
+                    && off == stored.off as i32
+                    && pc - stored.at <= LOOKBACK_MAX
+                {
+                    self.set(at, UNUSED)?;
+                    self.set(pc, KEY_KNOWN)?;
                 }
                 self.set(pc, INLINE)
             }
@@ -333,19 +379,6 @@ impl<'p> Plan<'p> {
             return false;
         };
         matches!(map.kind, MapKind::ARRAY | MapKind::PERCPU_ARRAY) && link.values != 0
-    }
-
-    fn track_map(&mut self, pc: u32, insn: &Insn) {
-        if let (Op::LdImm64(Imm64::Map(index)), 1) = (insn.op, insn.dst) {
-            self.map_in_r1 = Some((pc, index));
-            return;
-        }
-        let moves_control = matches!(insn.op, Op::Call(_) | Op::Jump { .. } | Op::Goto { .. } | Op::Exit);
-        let too_far = self.map_in_r1.is_some_and(|(at, _)| pc - at > LOOKBACK_MAX);
-        // `dst` and `src` are 0 where an instruction does not have them.
-        if moves_control || too_far || insn.dst == 1 || insn.src == 1 {
-            self.map_in_r1 = None;
-        }
     }
 
     fn merge(&mut self, before: u32, previous: &Insn, pc: u32, insn: &Insn) -> Result<(), CompileError> {
@@ -366,23 +399,6 @@ impl<'p> Plan<'p> {
             self.set(before, MERGED)?;
         }
         Ok(())
-    }
-
-    /// The map of the inlined lookup at `pc`.
-    pub(crate) fn lookup_map(&self, pc: u32) -> Option<u32> {
-        let mut at = pc;
-        while at > 0 && pc - at <= LOOKBACK_MAX + 1 {
-            at -= 1;
-            if self.flag(at, UNUSED)
-                && let Ok(Decoded::Insn(Insn {
-                    op: Op::LdImm64(Imm64::Map(index)),
-                    ..
-                })) = self.decode(at)
-            {
-                return Some(index);
-            }
-        }
-        None
     }
 }
 
