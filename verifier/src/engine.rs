@@ -318,7 +318,8 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         for s in self.m.subprograms.iter_mut().take(subs as usize) {
             s.chain_bytes = s.stack_bytes.next_multiple_of(STACK_ROUND);
         }
-        for _ in 0..FRAMES {
+        let rounds = if subs > 1 { FRAMES } else { 0 };
+        for _ in 0..rounds {
             for pc in 0..self.slots {
                 let Some(callee) = self.callee_at(pc) else { continue };
                 let caller = crate::graph::find_sub(&self.m, subs, pc);

@@ -23,6 +23,9 @@ pub struct Args {
     /// Repeats a run.
     #[arg(long)]
     seed: Option<u64>,
+    /// Instead, run after run with new seeds for this long; the filter is then the package, e.g. `verifier`.
+    #[arg(long, conflicts_with = "coverage")]
+    minutes: Option<u64>,
     /// Instead, a coverage-guided target of probe-vm/fuzz: engines or slots.
     #[arg(long, value_name = "TARGET", conflicts_with_all = ["filter", "packages", "steps", "seed"])]
     coverage: Option<String>,
@@ -40,6 +43,9 @@ pub fn run(shop: &Shop, args: &Args) -> Result<()> {
         .duration_since(UNIX_EPOCH)
         .map_or(1, |time| time.as_nanos() as u64);
     let seed = args.seed.unwrap_or(now);
+    if let Some(minutes) = args.minutes {
+        return for_long(shop, args, seed, minutes);
+    }
     println!("seed {seed}, {} steps of each test", args.steps);
     let mut cargo = shop.cargo();
     cargo.args(["test", "--quiet", "--no-fail-fast"]);
@@ -51,6 +57,29 @@ pub fn run(shop: &Shop, args: &Args) -> Result<()> {
         .env("GNOMON_SEED", seed.to_string())
         .env("GNOMON_STEPS", args.steps.to_string());
     command::passed(&mut cargo)
+}
+
+/// The seeded tests of one package again and again, each run with the seeds after the last one's.
+fn for_long(shop: &Shop, args: &Args, first: u64, minutes: u64) -> Result<()> {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60 * minutes);
+    let package = args.filter.as_deref().unwrap_or("verifier");
+    let (mut seed, mut runs) = (first, 0u64);
+    while std::time::Instant::now() < end {
+        println!("run {runs}: seed {seed}, {} steps", args.steps);
+        let mut cargo = shop.cargo();
+        cargo.args(["test", "--quiet", "--package", package, "--", "random", "--nocapture"]);
+        cargo
+            .env("GNOMON_SEED", seed.to_string())
+            .env("GNOMON_STEPS", args.steps.to_string());
+        command::passed(&mut cargo)?;
+        seed = seed.wrapping_add(args.steps);
+        runs += 1;
+    }
+    println!(
+        "{runs} runs, {} steps, seeds {first} to {seed}: nothing found",
+        runs.saturating_mul(args.steps)
+    );
+    Ok(())
 }
 
 fn coverage(shop: &Shop, target: &str, seconds: u32) -> Result<()> {
