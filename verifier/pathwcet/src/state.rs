@@ -44,7 +44,8 @@ impl Value {
     }
 }
 
-/// What the condition flags were set by.
+/// What the condition flags were set by: the operands, and whether the operation was 64 bits wide.
+#[allow(missing_docs, reason = "fields are the operands of the instruction")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flags {
     /// Nothing known.
