@@ -191,3 +191,36 @@ fn wrapping_is_seen() {
         slot(0x05, 0, 0, 3, 0)
     ]));
 }
+
+/// A path that wrote a byte of the stack must not stand for one that did not.
+#[test]
+fn a_written_stack_does_not_cover_an_unwritten_one() {
+    let text = [
+        slot(0x79, 6, 1, 0, 0),
+        slot(0x15, 6, 0, 1, 0),
+        slot(0x72, 10, 0, -7, 1),
+        slot(0x71, 0, 10, -7, 0),
+        slot(0xb7, 0, 0, 0, 0),
+        slot(0x95, 0, 0, 0, 0),
+    ];
+    let why = verify(&text, &[], env()).unwrap_err().why;
+    assert!(matches!(why, Why::UninitStack { .. }), "{why:?}");
+}
+
+/// An exit test that not every iteration makes bounds nothing.
+#[test]
+fn a_test_off_the_path_bounds_nothing() {
+    let text = [
+        slot(0x79, 6, 1, 0, 0),
+        slot(0xb7, 7, 0, 0, 0),
+        slot(0x55, 6, 0, 1, 0),
+        slot(0x35, 7, 0, 2, 300),
+        slot(0x07, 7, 0, 0, 1),
+        slot(0xa5, 7, 0, -4, 1000),
+        slot(0xb7, 0, 0, 0, 0),
+        slot(0x95, 0, 0, 0, 0),
+    ];
+    let bound = verify(&text, &[], env()).map(|a| a.insns).unwrap_or(u64::MAX);
+    // The run with r6 != 0: two before, three instructions a thousand times, two after.
+    assert!(bound >= 3004, "{bound}");
+}
