@@ -11,7 +11,6 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// Files and functions that were longer when the rule came, with their lengths then. They only shrink: a length here is the
 /// most that is allowed, and what has come under the limit leaves the list.
 const LONG_FILES: &[(&str, usize)] = &[
-    ("probe-vm/tests/jit_verified.rs", 512),
     ("verifier/pathwcet/src/alu.rs", 688),
     ("verifier/pathwcet/src/decode.rs", 633),
     ("verifier/pathwcet/src/explore.rs", 771),
