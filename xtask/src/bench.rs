@@ -207,17 +207,25 @@ fn parse(line: &str) -> Result<Option<Row>> {
     Ok(Some(row))
 }
 
+/// The row has a goal and does not reach it.
+fn is_missed(row: &Row) -> bool {
+    match (row.goal, row.better) {
+        (None, _) => false,
+        (Some(goal), Better::Lower) => row.value > goal,
+        (Some(goal), Better::Higher) => row.value < goal,
+    }
+}
+
 fn table(bench: &Bench, rows: &[Row]) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_FULL_CONDENSED)
         .set_header(["", "value", "goal", "unit", ""]);
     for row in rows {
-        let verdict = match (row.goal, row.better) {
-            (None, _) => "",
-            (Some(goal), Better::Lower) if row.value <= goal => "met",
-            (Some(goal), Better::Higher) if row.value >= goal => "met",
-            (Some(_), _) => "missed",
+        let verdict = match row.goal {
+            None => "",
+            Some(_) if is_missed(row) => "missed",
+            Some(_) => "met",
         };
         let goal = match (row.goal, row.better) {
             (None, _) => String::new(),
@@ -237,7 +245,11 @@ fn table(bench: &Bench, rows: &[Row]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    format!("{}: {}\n{table}", bench.name, bench.about)
+    let missed = rows.iter().filter(|row| is_missed(row));
+    let obstacles: String = missed
+        .filter_map(|row| Some(format!("\nmissed: {}: {}", row.name, goals::obstacle(&row.name)?)))
+        .collect();
+    format!("{}: {}\n{table}{obstacles}", bench.name, bench.about)
 }
 
 /// At most three decimals, and none that say nothing.
