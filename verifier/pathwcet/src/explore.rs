@@ -12,6 +12,7 @@ use crate::cfg::{Cfg, CfgError};
 use crate::elf::Image;
 use crate::inst::{Flow, Inst, Op};
 use crate::state::{State, Symbols, Value, covers, join};
+use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -201,7 +202,8 @@ struct Explorer<'a> {
     image: &'a Image,
     query: &'a Query<'a>,
     symbols: Symbols,
-    graphs: BTreeMap<u64, Rc<Cfg>>,
+    /// Looked up at every step of every path.
+    graphs: HashMap<u64, Rc<Cfg>>,
     targets: Targets,
     work: BTreeMap<Vec<u32>, Group>,
     nodes: Vec<Node>,
@@ -221,7 +223,7 @@ pub fn explore(image: &Image, query: &Query<'_>, symbols: Symbols) -> Result<Out
             image,
             query,
             symbols: symbols.take().unwrap_or_default(),
-            graphs: BTreeMap::new(),
+            graphs: HashMap::new(),
             targets: std::mem::take(&mut targets),
             work: BTreeMap::new(),
             nodes: Vec::new(),
