@@ -1,12 +1,12 @@
 //! Systems for tests: a manifest as text, run in QEMU to its end.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gnomon::dist::Dist;
 use gnomon::manifest::{self, System, Text};
 use gnomon::pack::{self, Packed};
-use gnomon::run::{Options, Outcome, run_silently};
+use gnomon::run::{Event, Machine, Options, Outcome, run_silently};
 use hyp_abi::record::StopCause;
 
 use crate::repo;
@@ -30,6 +30,31 @@ pub fn run(text: &str) -> Outcome {
         ..Options::default()
     };
     run_silently(&system, &packed, &options).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// Runs a manifest given as text until these VMs have stopped, for systems in which another waits for ever.
+pub fn run_until_stopped(vms: &[usize], text: &str) -> Outcome {
+    let (system, packed) = packed(text);
+    let names: Vec<String> = system.vms.iter().map(|vm| vm.name.clone()).collect();
+    let machine = Machine::start(&system, &packed, &Options::default()).unwrap_or_else(|error| panic!("{error:?}"));
+    let mut outcome = Outcome {
+        stopped: vec![None; names.len()],
+        consoles: vec![Vec::new(); names.len()],
+        ..Outcome::default()
+    };
+    let deadline = Instant::now() + TIMEOUT;
+    while vms.iter().any(|vm| outcome.stopped[*vm].is_none()) {
+        match machine.next(Duration::from_millis(100)) {
+            Some(Event::Item(item)) => outcome.note(&item, &names),
+            Some(Event::Ended { .. }) => break,
+            None => {}
+        }
+        if Instant::now() >= deadline {
+            outcome.timed_out = true;
+            break;
+        }
+    }
+    outcome
 }
 
 /// Everything one wants to see when a system did not do as it should.

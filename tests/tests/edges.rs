@@ -21,7 +21,14 @@ const EDGES: &[(&str, &[&str], &str)] = &[
     ("rt", &["hyp-abi", "probe-vm"], "N"),
     (
         "gnomon",
-        &["hyp-abi", "hyp-core", "verifier", "probe-vm", "pathwcet", "board-support"],
+        &[
+            "hyp-abi",
+            "hyp-core",
+            "verifier",
+            "probe-vm",
+            "pathwcet",
+            "board-support",
+        ],
         "F",
     ),
     ("xtask", &[], ""),

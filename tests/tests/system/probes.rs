@@ -26,7 +26,12 @@ fn compiled_code_computes_what_the_interpreter_does() {
 #[test]
 fn a_stage_2_fault_fires_its_point() {
     let text = vm::guest("one", "selftest", "test=stage2", EVERYTHING)
-        + &vm::guest("faulter", "selftest", "test=fault kind=read address=0x10000000 after_ms=5", "");
+        + &vm::guest(
+            "faulter",
+            "selftest",
+            "test=fault kind=read address=0x10000000 after_ms=5",
+            "",
+        );
     let outcome = vm::run(&text);
     vm::said_pass("stage2", &outcome, 0);
     vm::stopped_by(StopCause::MemoryFault, &outcome, 1);
