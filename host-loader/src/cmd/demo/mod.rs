@@ -98,7 +98,7 @@ fn tour(system: &System, watch: &Mutex<Watch>, link: &Path, args: &Args, deadlin
     say("loading and attaching probes");
     let accepted = objects(&dist.probes())?;
     let refused = objects(&dist.probes().join("refused"))?;
-    verify::with_stack(|| rehearse(&mut client, &accepted))?;
+    verify::with_stack(|| rehearse(&mut client, accepted.iter().chain(&refused)))?;
     let mut loaded = Vec::new();
     let mut refusals = Vec::new();
     verify::with_stack(|| -> Result<()> {
@@ -129,8 +129,9 @@ fn tour(system: &System, watch: &Mutex<Watch>, link: &Path, args: &Args, deadlin
     Ok(output)
 }
 
-/// Takes the paths of the probe hypercalls once while no probe is attached, so that their own time is known too.
-fn rehearse(client: &mut Client, objects: &[Object]) -> Result<()> {
+/// Takes the paths of the probe hypercalls once while no probe is attached, so that their own time is known too: those
+/// programs that must be refused included, for refusing takes time as well.
+fn rehearse<'o>(client: &mut Client, objects: impl Iterator<Item = &'o Object>) -> Result<()> {
     for object in objects {
         let programs: Vec<&Program> = object.programs.iter().collect();
         for (program, _) in load_all(client, object, &programs, None)?.loaded {
