@@ -27,12 +27,12 @@ const GOALS: &[Goal] = &[
     goal(
         "exits.gicd_isenabler_write",
         130.0,
-        "decoding the access, then finding among the enabled interrupts what can be delivered now",
+        "not yet traced beyond the road in and out and the decoding of the access",
     ),
     goal(
         "exits.self_sgi_to_handler",
         150.0,
-        "decoding ICC_SGI1R_EL1 and its targets before the list register is written",
+        "not yet traced beyond the road in and out",
     ),
     goal("exits.vtimer_to_handler", 120.0, ROAD),
     goal(
