@@ -37,9 +37,9 @@ pub fn holds(cond: u8, nzcv: u8) -> bool {
 }
 
 fn subtract(a: u64, b: u64, wide: bool) -> u8 {
-    let (shift, a, b) = if wide { (0, a, b) } else { (32, a << 32, b << 32) };
+    // In the upper half, 32-bit operands set the flags as 64-bit ones do.
+    let (a, b) = if wide { (a, b) } else { (a << 32, b << 32) };
     let result = a.wrapping_sub(b);
-    let _ = shift;
     let overflow = (a as i64).overflowing_sub(b as i64).1;
     (if (result as i64) < 0 { N } else { 0 })
         | (if result == 0 { Z } else { 0 })
@@ -81,13 +81,10 @@ pub fn assume(state: &State, flags: &Flags, cond: u8) -> Option<State> {
 /// [`assume`] for a link of a chain: a chain inside a chain says nothing (keeps the depth at one).
 fn assume_simple(state: &State, flags: &Flags, cond: u8) -> Option<State> {
     match flags {
-        Flags::Chain { .. } => Some(state.clone()),
-        other => match other {
-            Flags::Sub { a, b, wide } => assume_sub(state, *a, *b, *wide, cond),
-            Flags::Test { value, mask, wide } => assume_test(state, *value, *mask, *wide, cond),
-            Flags::Nzcv(nzcv) => holds(cond, *nzcv).then(|| state.clone()),
-            _ => Some(state.clone()),
-        },
+        Flags::Sub { a, b, wide } => assume_sub(state, *a, *b, *wide, cond),
+        Flags::Test { value, mask, wide } => assume_test(state, *value, *mask, *wide, cond),
+        Flags::Nzcv(nzcv) => holds(cond, *nzcv).then(|| state.clone()),
+        Flags::Chain { .. } | Flags::Unknown | Flags::Add { .. } => Some(state.clone()),
     }
 }
 

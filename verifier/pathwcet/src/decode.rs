@@ -598,21 +598,17 @@ fn vector(class: &str, mnemonic: &str, bits: u32) -> Option<Op> {
             flags: true,
         }),
         "ASISDLSE" | "ASISDLSEP" | "ASISDLSO" | "ASISDLSOP" => {
-            let post = class.ends_with('P');
-            // Post-index by register (rm ≠ 31) moves the base by an unknown amount: refused.
-            if post && field(bits, 20, 16) != 31 {
-                return None;
-            }
-            let bytes = 64;
-            let writeback = post.then_some(bytes as i64).filter(|_| false);
-            if post {
+            // Post-index forms (class ends in P) move the base by a register or by the size of the list: refused.
+            if class.ends_with('P') {
                 return None;
             }
             let addr = Address {
                 base: sp(bits, 5),
                 offset: Operand::Imm(0),
-                writeback,
+                writeback: None,
             };
+            // The largest list is four registers of 16 bytes.
+            let bytes = 64;
             Some(if field(bits, 22, 22) == 1 {
                 Op::LoadOpaque { addr }
             } else {
