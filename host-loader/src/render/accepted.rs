@@ -18,7 +18,7 @@ const BAR_CELLS: usize = 20;
 pub struct LineShare {
     /// File, empty where the object has no lines.
     pub file: String,
-    /// Line number, or the slot where there are no lines.
+    /// Line number, or the slot where the compiler gave no line.
     pub line: u32,
     /// Its text.
     pub text: String,
@@ -124,16 +124,17 @@ fn lines(scene: &Scene<'_>, a: &Accepted, time_unit: &str, out: &mut String) {
         return;
     }
     let _ = writeln!(out, "  worst path by source line ({time_unit}):");
-    for s in shares.iter().take(LINES_SHOWN) {
+    let places: Vec<String> = shares.iter().take(LINES_SHOWN).map(place_name).collect();
+    let width = places.iter().map(|p| p.chars().count()).max().unwrap_or(0);
+    for (s, place) in shares.iter().zip(&places) {
         let cells = (u128::from(s.time) * BAR_CELLS as u128).div_ceil(u128::from(total)) as usize;
         let share = s.time as f64 * 100.0 / total as f64;
         let bar = "█".repeat(cells.min(BAR_CELLS));
         let text: String = s.text.chars().take(60).collect();
         let _ = writeln!(
             out,
-            "  {:>10} {share:>5.1}% {bar:<BAR_CELLS$} {:>5}  {text}",
+            "  {:>10} {share:>5.1}% {bar:<BAR_CELLS$} {place:<width$}  {text}",
             grouped(s.time),
-            s.line
         );
     }
     if shares.len() > LINES_SHOWN {
@@ -148,6 +149,14 @@ fn lines(scene: &Scene<'_>, a: &Accepted, time_unit: &str, out: &mut String) {
             grouped(rest),
             ""
         );
+    }
+}
+
+/// `file:line` without the directories, as a line of a header looks like any other; `insn N` where there is no line.
+fn place_name(share: &LineShare) -> String {
+    match share.file.rsplit('/').next() {
+        Some(file) if !file.is_empty() => format!("{file}:{}", share.line),
+        _ => format!("insn {}", share.line),
     }
 }
 
