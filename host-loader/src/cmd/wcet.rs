@@ -88,6 +88,8 @@ pub fn run(args: Args) -> miette::Result<Status> {
         declared: declared(&image, &args)?,
         slots: BTreeMap::new(),
         sites: BTreeMap::new(),
+        classes: None,
+        marks: Default::default(),
         cost: &|_| 1,
         on_panic: if args.leave_out_panics {
             OnPanic::LeaveOut

@@ -19,6 +19,17 @@ use std::rc::Rc;
 /// Points whose firings are counted along a path.
 pub const POINTS_MAX: usize = 16;
 
+/// Counters of the program's own, one for each class of path: the class of a path is the counter it stores to.
+#[derive(Debug, Clone, Copy)]
+pub struct Classes {
+    /// Address of the first counter, 8 bytes wide.
+    pub base: Value,
+    /// Bytes from one to the next.
+    pub stride: u64,
+    /// How many.
+    pub count: u32,
+}
+
 /// Bounds of the exploration itself; reaching one is an error, never a smaller result.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -66,12 +77,29 @@ pub struct Query<'a> {
     pub slots: BTreeMap<u64, u64>,
     /// Probe sites: address of the nop → point number.
     pub sites: BTreeMap<u64, u8>,
+    /// Counters that tell paths of different classes apart.
+    pub classes: Option<Classes>,
+    /// Instructions that read the counter by which the program measures itself.
+    pub marks: BTreeSet<u64>,
     /// Time of one instruction.
     pub cost: &'a dyn Fn(&Inst) -> u64,
     /// Treatment of panics.
     pub on_panic: OnPanic,
     /// Bounds of the search.
     pub limits: Limits,
+}
+
+/// The longest path of one class.
+#[derive(Debug, Clone, Default)]
+pub struct Longest {
+    /// Bound in the cost model's unit.
+    pub bound: u64,
+    /// Most between the first and the last mark of any path.
+    pub window: u64,
+    /// Most firings of each point on any path.
+    pub firings: [u32; POINTS_MAX],
+    /// Blocks of the worst path in order: address of the first instruction, address after the last.
+    pub path: Vec<(u64, u64)>,
 }
 
 /// The longest path, and what was learned on the way.
@@ -83,6 +111,8 @@ pub struct Outcome {
     pub firings: [u32; POINTS_MAX],
     /// Blocks of the worst path in order: address of the first instruction, address after the last.
     pub path: Vec<(u64, u64)>,
+    /// By class; `None`: paths that store to no class's counter.
+    pub classes: BTreeMap<Option<u32>, Longest>,
     /// Loops met: header → (most iterations, declared).
     pub loops: BTreeMap<u64, (u32, bool)>,
     /// Paths left out because they panic.
@@ -142,6 +172,14 @@ pub enum ExploreError {
         /// Callers.
         chain: String,
     },
+    /// A store that may hit the counter of more than one class.
+    #[error("{place}: the class this path counts as is not known (call chain: {chain})")]
+    Class {
+        /// The store.
+        place: String,
+        /// Callers.
+        chain: String,
+    },
     /// The search is too large.
     #[error("over {0} abstract instructions; last at {1}")]
     TooLarge(u64, String),
@@ -167,6 +205,30 @@ struct Frame {
 struct Item {
     state: State,
     cost: u64,
+    firings: [u32; POINTS_MAX],
+    class: Option<u32>,
+    /// Cost at the first mark, and between it and the last.
+    begin: Option<u64>,
+    window: u64,
+    node: u32,
+}
+
+impl Item {
+    /// This item also stands for `other`, whose state it covers.
+    fn stand_for(&mut self, other: &Item) {
+        raise(&mut self.firings, &other.firings);
+        self.window = self.window.max(other.window);
+        self.begin = match (self.begin, other.begin) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
+/// The longest path of a class so far.
+struct Best {
+    cost: u64,
+    window: u64,
     firings: [u32; POINTS_MAX],
     node: u32,
 }
@@ -207,11 +269,41 @@ struct Explorer<'a> {
     targets: Targets,
     work: BTreeMap<Vec<u32>, Group>,
     nodes: Vec<Node>,
-    best: Option<(u64, u32)>,
-    firings: [u32; POINTS_MAX],
+    best: BTreeMap<Option<u32>, Best>,
     loops: BTreeMap<u64, (u32, bool)>,
     left_out: u64,
     steps: u64,
+}
+
+/// A store may hit the counters of several classes.
+struct Ambiguous;
+
+impl Classes {
+    /// The class whose counter `inst` stores to, if it stores to one.
+    fn of(&self, machine: &mut Machine<'_, Image>, inst: &Inst) -> Result<Option<u32>, Ambiguous> {
+        let (Op::Store { addr, size, rt2, .. }, all) = (inst.op, self.stride.saturating_mul(self.count.into())) else {
+            return Ok(None);
+        };
+        let at = machine.address(addr);
+        if at.base != self.base.base {
+            return Ok(None);
+        }
+        let reach = u64::from(size) * if rt2.is_some() { 2 } else { 1 };
+        let offset = at.add.wrapping_sub(self.base.add);
+        if at.index == 0 {
+            let hit = (0..reach)
+                .step_by(8)
+                .map(|d| offset.wrapping_add(d))
+                .find(|o| *o < all && o % self.stride == 0);
+            return Ok(hit.map(|o| (o / self.stride) as u32));
+        }
+        let range = machine.state.symbol_range(at.index);
+        // The counters lie at the start of their object: an index beyond them all hits none.
+        match range.lo.checked_add(offset) {
+            Some(lo) if lo >= all && lo <= u64::MAX - (range.hi - range.lo) => Ok(None),
+            _ => Err(Ambiguous),
+        }
+    }
 }
 
 /// Answers a query. `symbols` made the query's start state.
@@ -227,8 +319,7 @@ pub fn explore(image: &Image, query: &Query<'_>, symbols: Symbols) -> Result<Out
             targets: std::mem::take(&mut targets),
             work: BTreeMap::new(),
             nodes: Vec::new(),
-            best: None,
-            firings: [0; POINTS_MAX],
+            best: BTreeMap::new(),
             loops: BTreeMap::new(),
             left_out: 0,
             steps: 0,
@@ -247,21 +338,39 @@ pub fn explore(image: &Image, query: &Query<'_>, symbols: Symbols) -> Result<Out
 
 impl Explorer<'_> {
     fn outcome(self) -> Result<Outcome, ExploreError> {
-        let (bound, mut node) = self.best.ok_or(ExploreError::NoEnd)?;
+        let mut classes = BTreeMap::new();
+        let mut firings = [0; POINTS_MAX];
+        for (class, best) in &self.best {
+            raise(&mut firings, &best.firings);
+            let longest = Longest {
+                bound: best.cost,
+                window: best.window,
+                firings: best.firings,
+                path: self.blocks_to(best.node),
+            };
+            classes.insert(*class, longest);
+        }
+        let longest = classes.values().max_by_key(|l| l.bound).ok_or(ExploreError::NoEnd)?;
+        Ok(Outcome {
+            bound: longest.bound,
+            firings,
+            path: longest.path.clone(),
+            classes,
+            loops: self.loops,
+            left_out: self.left_out,
+            steps: self.steps,
+        })
+    }
+
+    /// The blocks of the path that ends in `node`, in order.
+    fn blocks_to(&self, mut node: u32) -> Vec<(u64, u64)> {
         let mut path = Vec::new();
         while let Some(n) = self.nodes.get(node as usize) {
             path.push((n.start, n.end));
             node = n.before;
         }
         path.reverse();
-        Ok(Outcome {
-            bound,
-            firings: self.firings,
-            path,
-            loops: self.loops,
-            left_out: self.left_out,
-            steps: self.steps,
-        })
+        path
     }
 
     fn run(&mut self) -> Result<(), Step> {
@@ -278,6 +387,9 @@ impl Explorer<'_> {
             state: self.query.start.clone(),
             cost: 0,
             firings: [0; POINTS_MAX],
+            class: None,
+            begin: None,
+            window: 0,
             node: NO_NODE,
         };
         self.push(vec![first], item)?;
@@ -313,16 +425,18 @@ impl Explorer<'_> {
         items.sort_by_key(|i| std::cmp::Reverse(i.cost));
         let mut kept: Vec<Item> = Vec::new();
         for item in items {
-            let subsumed = kept.iter_mut().find(|k| covers(&k.state, &item.state));
-            if let Some(k) = subsumed {
-                raise(&mut k.firings, &item.firings);
+            let mut same = kept.iter_mut().filter(|k| k.class == item.class);
+            if let Some(k) = same.find(|k| covers(&k.state, &item.state)) {
+                k.stand_for(&item);
                 continue;
             }
-            if kept.len() < self.query.limits.disjuncts {
-                kept.push(item);
-            } else if let Some(last) = kept.last_mut() {
-                last.state = join(&last.state, &item.state, &mut self.symbols);
-                raise(&mut last.firings, &item.firings);
+            let mut same = kept.iter_mut().filter(|k| k.class == item.class);
+            match same.nth(self.query.limits.disjuncts.saturating_sub(1)) {
+                None => kept.push(item),
+                Some(last) => {
+                    last.state = join(&last.state, &item.state, &mut self.symbols);
+                    last.stand_for(&item);
+                }
             }
         }
         kept
@@ -382,6 +496,10 @@ impl Explorer<'_> {
                 if self.steps > self.query.limits.steps {
                     return Err(ExploreError::TooLarge(self.query.limits.steps, self.image.place(inst.pc)).into());
                 }
+                if self.query.marks.contains(&inst.pc) {
+                    let begin = *item.begin.get_or_insert(item.cost);
+                    item.window = item.window.max(item.cost - begin);
+                }
                 item.cost += (self.query.cost)(inst);
                 if let Some(point) = self.query.sites.get(&inst.pc)
                     && let Some(n) = item.firings.get_mut(*point as usize)
@@ -393,8 +511,19 @@ impl Explorer<'_> {
                     symbols: &mut self.symbols,
                     constants: self.image,
                 };
+                let counted = self.query.classes.map_or(Ok(None), |c| c.of(&mut machine, inst));
                 machine.apply(inst);
                 item.state = machine.state;
+                match counted {
+                    Ok(class) => item.class = class.or(item.class),
+                    Err(Ambiguous) => {
+                        return Err(ExploreError::Class {
+                            place: self.image.place(inst.pc),
+                            chain: self.chain(frames),
+                        }
+                        .into());
+                    }
+                }
                 at += 1;
             }
             if alive && let Some(last) = block.last() {
@@ -482,9 +611,16 @@ impl Explorer<'_> {
     }
 
     fn end(&mut self, item: &Item) {
-        raise(&mut self.firings, &item.firings);
-        if self.best.is_none_or(|(cost, _)| item.cost > cost) {
-            self.best = Some((item.cost, item.node));
+        let best = self.best.entry(item.class).or_insert(Best {
+            cost: 0,
+            window: 0,
+            firings: [0; POINTS_MAX],
+            node: NO_NODE,
+        });
+        raise(&mut best.firings, &item.firings);
+        best.window = best.window.max(item.window);
+        if item.cost >= best.cost {
+            (best.cost, best.node) = (item.cost, item.node);
         }
     }
 

@@ -46,6 +46,8 @@ fn bound(image: &Image, entry: &str) -> Result<Outcome, ExploreError> {
         declared: BTreeMap::new(),
         slots: BTreeMap::new(),
         sites: BTreeMap::new(),
+        classes: None,
+        marks: Default::default(),
         cost: &|_| 1,
         on_panic: OnPanic::Refuse,
         limits: Limits {
@@ -136,6 +138,8 @@ fn a_declared_bound_is_used_and_said() {
         declared: BTreeMap::from([(pc, 47)]),
         slots: BTreeMap::new(),
         sites: BTreeMap::new(),
+        classes: None,
+        marks: Default::default(),
         cost: &|_| 1,
         on_panic: OnPanic::Refuse,
         limits: Limits::default(),
