@@ -31,8 +31,8 @@ pub struct PathStat {
     pub sum: u64,
     /// Shortest; `u32::MAX` while there is none.
     pub min: u32,
-    /// Longest.
-    pub max: u32,
+    /// Longest less shortest.
+    pub span: u32,
 }
 
 impl PathStat {
@@ -42,26 +42,39 @@ impl PathStat {
             count: 0,
             sum: 0,
             min: u32::MAX,
-            max: 0,
+            span: 0,
         }
     }
 
-    /// Counts one exit. *Hot*: nine instructions. True if it is a new extreme: [`PathStat::extreme`] takes it.
+    /// Longest; 0 while there is none.
+    pub const fn max(&self) -> u32 {
+        if self.count == 0 {
+            0
+        } else {
+            self.min.wrapping_add(self.span)
+        }
+    }
+
+    /// Counts one exit. *Hot*: eight instructions. True if it is a new extreme: [`PathStat::extreme`] takes it.
     #[inline(always)]
     #[must_use]
     pub const fn add(&mut self, spent: u32) -> bool {
         self.count += 1;
         self.sum += spent as u64;
         // One comparison: below the least wraps around to something large.
-        spent.wrapping_sub(self.min) > self.max.wrapping_sub(self.min)
+        spent.wrapping_sub(self.min) > self.span
     }
 
-    /// Widens the extremes.
+    /// Widens the extremes; true if it is the longest so far. Lengths stay below 2³¹: a longer exit is counted as that.
     #[cold]
     #[inline(never)]
-    pub fn extreme(&mut self, spent: u32) {
+    pub fn extreme(&mut self, spent: u32) -> bool {
+        let spent = spent.min(i32::MAX as u32);
+        let first = self.min == u32::MAX;
+        let max = if first { 0 } else { self.min.wrapping_add(self.span) };
         self.min = self.min.min(spent);
-        self.max = self.max.max(spent);
+        self.span = max.max(spent) - self.min;
+        spent > max
     }
 }
 
@@ -235,7 +248,7 @@ impl Cpu {
         if let Some(stat) = self.paths.get_mut(path as usize)
             && stat.add(spent)
         {
-            stat.extreme(spent);
+            let _ = stat.extreme(spent);
         }
     }
 
@@ -299,9 +312,10 @@ mod tests {
                 count: 6,
                 sum: 380,
                 min: 40,
-                max: 90
+                span: 50
             }
         );
+        assert_eq!(stat.max(), 90);
     }
 
     #[test]

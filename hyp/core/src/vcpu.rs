@@ -1,13 +1,12 @@
 //! A vCPU: its registers while it is not on the CPU, and what it waits for.
 
-/// Frame words: x0–x18, x30, x19–x29, and padding to 16 bytes.
+/// Frame words: x0–x30, and one that reads as the zero register.
 const FRAME_WORDS: usize = 32;
-/// Place of x30: beside x18, so that an exit that needs only what Rust may clobber saves one contiguous block.
-const LINK: usize = 19;
 
-/// General registers, in the order in which the vectors store them.
+/// General registers, in order, as the vectors store them.
 ///
-/// While the vCPU runs SP_EL2 points here. x19–x29 are only valid when the exit saved them ("full" exit).
+/// While the vCPU runs SP_EL2 points here. x20–x29 are only valid when the exit saved them (a "full" exit). The last word
+/// stands for the zero register: each exit stores 0 there, so that a register number needs no test.
 #[derive(Clone, Debug)]
 #[repr(C, align(16))]
 pub struct Frame {
@@ -22,33 +21,17 @@ impl Frame {
         }
     }
 
-    /// Word index of register `n` (0–30).
+    /// Register `n` (its low five bits); 31 is the zero register.
     #[inline(always)]
-    const fn place(n: u32) -> usize {
-        match n {
-            0..=18 => n as usize,
-            30 => LINK,
-            _ => n as usize + 1,
-        }
+    pub const fn get(&self, n: u32) -> u64 {
+        self.words[n as usize % FRAME_WORDS]
     }
 
-    /// Register `n`; 31 is the zero register.
-    #[inline]
-    pub fn get(&self, n: u32) -> u64 {
-        if n >= 31 {
-            return 0;
-        }
-        self.words.get(Self::place(n)).copied().unwrap_or(0)
-    }
-
-    /// Sets register `n`; 31 is the zero register.
-    #[inline]
-    pub fn set(&mut self, n: u32, value: u64) {
-        if n < 31
-            && let Some(word) = self.words.get_mut(Self::place(n))
-        {
-            *word = value;
-        }
+    /// Sets register `n` (its low five bits). What is put into the zero register is there until the next exit: an exit
+    /// reads its register before it writes it.
+    #[inline(always)]
+    pub const fn set(&mut self, n: u32, value: u64) {
+        self.words[n as usize % FRAME_WORDS] = value;
     }
 
     /// Register `N`, known when compiled, at most 18.
@@ -77,12 +60,6 @@ impl Frame {
     pub const fn set_message(&mut self, m: [u64; hyp_abi::IPC_WORDS]) {
         let w = &mut self.words;
         [w[2], w[3], w[4], w[5], w[6], w[7]] = m;
-    }
-
-    /// True if register `n` is in the block every exit saves.
-    #[inline(always)]
-    pub const fn is_light(n: u32) -> bool {
-        n <= 18 || n == 31
     }
 }
 
@@ -294,12 +271,9 @@ mod tests {
         for n in 0..31 {
             frame.set(n, 100 + u64::from(n));
         }
-        frame.set(31, 7);
-        assert_eq!(frame.get(31), 0);
-        assert_eq!(frame.words[19], 130, "x30 beside x18");
-        assert_eq!(frame.words[20], 119);
-        assert_eq!(frame.words[30], 129);
+        assert_eq!(frame.get(31), 0, "what the vectors store there");
         for n in 0..31 {
+            assert_eq!(frame.words[n as usize], 100 + u64::from(n));
             assert_eq!(frame.get(n), 100 + u64::from(n));
         }
     }

@@ -1,6 +1,6 @@
 //! From the first Rust instruction to the first guest.
 
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
 
 use hyp_abi::record::StreamKind;
 use hyp_abi::{ABI_VERSION, PathId};
@@ -104,9 +104,7 @@ extern "C" fn boot(state: *mut State) -> ! {
     state.board.uart.record(StreamKind::Booted, &[a, b, c, d, e, f, g, h]);
     defmt::info!("up: {=u32} VMs, {=u32} list registers", vms, list_registers());
     state.cpu.entry = pmu::read();
-    let frame = vectors::resume(state, PathId::HypercallInfo);
-    // SAFETY: 1. `frame` is a vCPU's, complete, and its world is loaded. The stack is given up: every entry starts at its top.
-    unsafe { asm!("b enter_frame", in("x0") frame, options(noreturn)) }
+    vectors::enter(vectors::resume(state, PathId::HypercallInfo))
 }
 
 /// The configuration is wrong: says where, and turns off.

@@ -53,8 +53,6 @@ pub struct Board {
     pub uart: Uart,
     demux: Demux,
     received: Deque<(u8, u8), RECEIVED>,
-    /// Context of a firing.
-    pub context: crate::points::Context,
 }
 
 impl Board {
@@ -64,7 +62,6 @@ impl Board {
             uart: Uart::new(),
             demux: Demux::new(),
             received: Deque::new(),
-            context: crate::points::Context::new(),
         }
     }
 }

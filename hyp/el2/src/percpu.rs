@@ -5,7 +5,13 @@
 
 use core::cell::UnsafeCell;
 
+use crate::points::Context;
+use crate::reg::sysreg;
 use crate::state::State;
+
+sysreg! {
+    TPIDR_EL2 = "tpidr_el2", r;
+}
 
 /// CPUs this image can run. One today; everything in [`State`] is the CPU's own, so more need no other shape.
 pub const CPUS: usize = 1;
@@ -19,6 +25,8 @@ pub struct PerCpu {
     guard: [u8; GUARD_BYTES],
     stack: UnsafeCell<[u8; STACK_BYTES]>,
     state: UnsafeCell<State>,
+    /// What a firing probe reads. Beside the state, not in it: sites need nothing at hand to fire.
+    context: UnsafeCell<Context>,
 }
 
 // SAFETY: 1. Stack and state of a block are used by the CPU of that index alone (see the module's head).
@@ -27,6 +35,8 @@ unsafe impl Sync for PerCpu {}
 impl PerCpu {
     /// Where TPIDR_EL2 and the empty stack point, from the block's start.
     pub const STATE_OFFSET: usize = core::mem::offset_of!(PerCpu, state);
+    /// The context, from the state's address on.
+    const CONTEXT_FROM_STATE: usize = core::mem::offset_of!(PerCpu, context) - Self::STATE_OFFSET;
 }
 
 /// The blocks; the first instructions of boot find theirs here.
@@ -36,8 +46,18 @@ pub static BLOCKS: [PerCpu; CPUS] = [const {
         guard: [0; GUARD_BYTES],
         stack: UnsafeCell::new([0; STACK_BYTES]),
         state: UnsafeCell::new(State::new()),
+        context: UnsafeCell::new(Context::new()),
     }
 }; CPUS];
+
+/// This CPU's context of firings. It is asked for where a probe fires, and at a change of vCPU, neither inside the other.
+#[inline(always)]
+pub fn context<'a>() -> &'a mut Context {
+    let at = (TPIDR_EL2::read() as usize + PerCpu::CONTEXT_FROM_STATE) as *mut Context;
+    // SAFETY: 1. TPIDR_EL2 is the address of this CPU's state from boot on, and the context of the same block is that far behind
+    // it. 2. No other reference to it is alive: see above.
+    unsafe { &mut *at }
+}
 
 /// True for an address in a guard page.
 pub fn is_guard(pa: u64) -> bool {

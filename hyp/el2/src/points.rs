@@ -14,7 +14,7 @@ use hyp_core::vcpu::Frame;
 
 use crate::machine::{Board, ELR, ESR};
 use crate::probes::{Code, store};
-use crate::{pmu, time};
+use crate::{percpu, pmu, time};
 
 /// Words of the largest context.
 const WORDS: usize = CONTEXT_BYTES_MAX / 8;
@@ -58,7 +58,8 @@ const FIELDS: usize = 4;
 const _: () = assert!(HEADER + FIELDS <= WORDS);
 
 /// Fills in a firing and runs the probes of its point.
-extern "C" fn run(context: &mut Context, arms: &PointArms<Code>, path: u64, a: u64, b: u64, c: u64, d: u64) {
+extern "C" fn run(_: u64, arms: &PointArms<Code>, path: u64, a: u64, b: u64, c: u64, d: u64) {
+    let context = percpu::context();
     context.words[0] = time::ticks() << TICK_SHIFT;
     context.words[2] = path << 32;
     [context.words[3], context.words[4], context.words[5], context.words[6]] = [a, b, c, d];
@@ -86,7 +87,7 @@ global_asm!(
 
 /// Fires `point` on `path` with up to four fields.
 #[inline(always)]
-fn fire<const N: usize>(context: &mut Context, point: PointId, path: u32, fields: [u64; N]) {
+fn fire<const N: usize>(point: PointId, path: u32, fields: [u64; N]) {
     const { assert!(N <= FIELDS) };
     let Some(arms) = store::shared().probes.arms(point) else {
         return;
@@ -99,7 +100,7 @@ fn fire<const N: usize>(context: &mut Context, point: PointId, path: u32, fields
             "str x30, [sp, #-16]!",
             "bl fire_point",
             "ldr x30, [sp], #16",
-            inout("x0") core::ptr::from_mut(context) => _,
+            lateout("x0") _,
             inout("x1") core::ptr::from_ref(arms) => _,
             inout("x2") u64::from(path) => _,
             inout("x3") a => _,
@@ -145,7 +146,7 @@ impl Board {
     pub fn fire_vm_entry(&mut self, path: PathId, entry: u32) {
         site!(PointId::VmEntry, {
             let spent = u64::from(pmu::read().wrapping_sub(entry));
-            fire(&mut self.context, PointId::VmEntry, path as u32, [spent, ELR::read()]);
+            fire(PointId::VmEntry, path as u32, [spent, ELR::read()]);
         });
     }
 }
@@ -159,7 +160,7 @@ impl Points for Board {
             } else {
                 ESR::read()
             };
-            fire(&mut self.context, PointId::VmExit, path as u32, [esr, ELR::read()]);
+            fire(PointId::VmExit, path as u32, [esr, ELR::read()]);
         });
     }
 
@@ -167,7 +168,7 @@ impl Points for Board {
     fn hypercall(&mut self, path: PathId, frame: &Frame) {
         site!(PointId::Hypercall, {
             let fields = [frame.get(0), frame.get(1), frame.get(2), frame.get(3)];
-            fire(&mut self.context, PointId::Hypercall, path as u32, fields);
+            fire(PointId::Hypercall, path as u32, fields);
         });
     }
 
@@ -175,7 +176,7 @@ impl Points for Board {
     fn psci(&mut self, path: PathId, frame: &Frame) {
         site!(PointId::Psci, {
             let fields = [pair(frame.get(0) as u32, 0), frame.get(1), frame.get(2), frame.get(3)];
-            fire(&mut self.context, PointId::Psci, path as u32, fields);
+            fire(PointId::Psci, path as u32, fields);
         });
     }
 
@@ -183,12 +184,7 @@ impl Points for Board {
     fn stage2_fault(&mut self, ipa: u64) {
         site!(PointId::Stage2Fault, {
             let fields = [ipa, hyp_core::dispatch::Machine::far(self), ESR::read(), ELR::read()];
-            fire(
-                &mut self.context,
-                PointId::Stage2Fault,
-                PathId::Stage2Fault as u32,
-                fields,
-            );
+            fire(PointId::Stage2Fault, PathId::Stage2Fault as u32, fields);
         });
     }
 
@@ -202,7 +198,7 @@ impl Points for Board {
             };
             let place = pair(device as u32, ipa.wrapping_sub(base) as u32);
             let fields = [ipa, value, place, pair(access.size.into(), access.write.into())];
-            fire(&mut self.context, PointId::Mmio, path as u32, fields);
+            fire(PointId::Mmio, path as u32, fields);
         });
     }
 
@@ -210,33 +206,20 @@ impl Points for Board {
     fn sysreg_trap(&mut self, path: PathId, key: u32, value: u64, write: bool) {
         site!(
             PointId::SysregTrap,
-            fire(
-                &mut self.context,
-                PointId::SysregTrap,
-                path as u32,
-                [value, pair(key, write.into())]
-            )
+            fire(PointId::SysregTrap, path as u32, [value, pair(key, write.into())])
         );
     }
 
     #[inline(always)]
     fn irq(&mut self, path: PathId, intid: u32, owner: u32) {
-        site!(
-            PointId::Irq,
-            fire(&mut self.context, PointId::Irq, path as u32, [pair(intid, owner)])
-        );
+        site!(PointId::Irq, fire(PointId::Irq, path as u32, [pair(intid, owner)]));
     }
 
     #[inline(always)]
     fn virq_inject(&mut self, path: PathId, vm: u32, intid: u32, cause: u32) {
         site!(
             PointId::VirqInject,
-            fire(
-                &mut self.context,
-                PointId::VirqInject,
-                path as u32,
-                [pair(vm, 0), pair(intid, cause)]
-            )
+            fire(PointId::VirqInject, path as u32, [pair(vm, 0), pair(intid, cause)])
         );
     }
 
@@ -244,7 +227,7 @@ impl Points for Board {
     fn ipc_call(&mut self, channel: u32, to_vm: u32, word0: u64, direct: bool) {
         site!(PointId::IpcCall, {
             let fields = [pair(channel, to_vm), word0, pair(direct.into(), 0)];
-            fire(&mut self.context, PointId::IpcCall, PathId::IpcCall as u32, fields);
+            fire(PointId::IpcCall, PathId::IpcCall as u32, fields);
         });
     }
 
@@ -252,12 +235,7 @@ impl Points for Board {
     fn ipc_reply(&mut self, path: PathId, channel: u32, to_vm: u32, word0: u64) {
         site!(
             PointId::IpcReply,
-            fire(
-                &mut self.context,
-                PointId::IpcReply,
-                path as u32,
-                [pair(channel, to_vm), word0]
-            )
+            fire(PointId::IpcReply, path as u32, [pair(channel, to_vm), word0])
         );
     }
 
@@ -265,7 +243,6 @@ impl Points for Board {
     fn notify(&mut self, channel: u32, to_vm: u32, bits: u64, pending: u64) {
         site!(PointId::Notify, {
             fire(
-                &mut self.context,
                 PointId::Notify,
                 PathId::Notify as u32,
                 [pair(channel, to_vm), bits, pending],
@@ -283,7 +260,7 @@ impl Points for Board {
                 priority,
             } = event();
             let fields = [pair(from.0, from.1), pair(to.0, to.1), pair(reason, priority)];
-            fire(&mut self.context, PointId::SchedSwitch, path as u32, fields);
+            fire(PointId::SchedSwitch, path as u32, fields);
         });
     }
 
@@ -291,12 +268,7 @@ impl Points for Board {
     fn vcpu_block(&mut self, path: PathId, reason: u32, channel: u32) {
         site!(
             PointId::VcpuBlock,
-            fire(
-                &mut self.context,
-                PointId::VcpuBlock,
-                path as u32,
-                [pair(reason, channel)]
-            )
+            fire(PointId::VcpuBlock, path as u32, [pair(reason, channel)])
         );
     }
 
@@ -304,12 +276,7 @@ impl Points for Board {
     fn vcpu_wake(&mut self, path: PathId, vm: u32, cause: u32, detail: u32) {
         site!(
             PointId::VcpuWake,
-            fire(
-                &mut self.context,
-                PointId::VcpuWake,
-                path as u32,
-                [pair(vm, 0), pair(cause, detail)]
-            )
+            fire(PointId::VcpuWake, path as u32, [pair(vm, 0), pair(cause, detail)])
         );
     }
 
@@ -321,12 +288,7 @@ impl Points for Board {
             } else {
                 due_ticks
             };
-            fire(
-                &mut self.context,
-                PointId::Timer,
-                path as u32,
-                [due << TICK_SHIFT, pair(kind, owner)],
-            );
+            fire(PointId::Timer, path as u32, [due << TICK_SHIFT, pair(kind, owner)]);
         });
     }
 }

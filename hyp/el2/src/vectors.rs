@@ -1,36 +1,41 @@
 //! The vector table and what it calls.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 
 use hyp_abi::PathId;
 use hyp_abi::VMS_MAX;
 use hyp_abi::call::FID_BASE;
 use hyp_core::cpu::{Cpu, Deferred, PathStat, Vm};
 use hyp_core::dispatch::{Next, Services, fast, hypercall, schedule, slow};
-use hyp_core::exit::{Esr, class};
-use hyp_core::vcpu::{Frame, Vcpu};
-use hyp_core::vgic::DIST_BYTES;
+use hyp_core::exit::Esr;
+use hyp_core::vcpu::Vcpu;
 
-use crate::machine::{Board, ELR, ESR};
+use crate::machine::Board;
 use crate::reg::wfi;
 use crate::state::State;
 use crate::{pmu, world};
 
 global_asm!(
     include_str!("vectors.S"),
-    exit_sync = sym exit_sync,
+    exit_psci = sym exit_psci,
+    exit_call = sym exit_call,
+    exit_gicd = sym exit_gicd,
+    exit_device = sym exit_device,
+    GICD_PAGE = const fast::GICD_IPA >> 12 << 4,
+    exit_sysreg = sym exit_sysreg,
+    exit_other = sym exit_other,
     exit_irq = sym exit_irq,
     exit_serror = sym exit_serror,
     exit_slow = sym exit_slow,
-    exit_call = sym exit_call,
     epitaph = sym crate::epitaph::exception,
+    FID_BASE = const FID_BASE,
 );
 
-/// What the vectors do next, in x0 and x1.
+/// What the vectors do after a light handler, in x0 and x1.
 #[repr(C)]
 pub struct Resume {
-    /// Frame of the vCPU that left, or goes on.
-    frame: *mut Frame,
+    /// Frame of the vCPU that left.
+    frame: *mut Vcpu,
     /// 0: back to it. 1: save the rest and call [`exit_slow`].
     slow: u64,
 }
@@ -44,15 +49,22 @@ fn state<'a>(state: *mut State) -> &'a mut State {
 }
 
 #[inline(always)]
-fn frame(cpu: &mut Cpu) -> *mut Frame {
+fn frame(cpu: &mut Cpu) -> *mut Vcpu {
     match cpu.vcpus.get_mut(cpu.loaded as usize) {
-        Some(vcpu) => &raw mut vcpu.frame,
+        Some(vcpu) => vcpu,
         None => core::ptr::null_mut(),
     }
 }
 
-/// Registers of the distributor below its arrays.
-const DIST_WORDS: u64 = 0x80;
+/// To the guest whose frame is that of `vcpu`.
+///
+/// `vcpu` is of this CPU's state, its frame complete and its world loaded: only the ends of exits call this.
+#[inline(always)]
+pub fn enter(vcpu: *mut Vcpu) -> ! {
+    // SAFETY: 1. The frame is complete and its vCPU's world is loaded: the exit saved every register, or `resume` chose the
+    // vCPU. 2. The stack is given up: every entry starts at its top.
+    unsafe { asm!("b enter_frame", in("x2") vcpu, options(noreturn)) }
+}
 
 /// What a fast exit works on: parts of the CPU's state that do not overlap, each its own reference.
 struct Parts<'a> {
@@ -83,235 +95,215 @@ fn parts<'a>(state: *mut State, vcpu: *mut Vcpu) -> Parts<'a> {
 }
 
 /// Not for the fast part: everything is as it was at the exit.
-#[cold]
-#[inline(never)]
-extern "C" fn defer(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> Resume {
+#[inline(always)]
+fn defer(this: *mut State, entry: u64, deferred: Deferred) {
     let state = state(this);
     state.cpu.entry = entry as u32;
-    state.cpu.deferred = Deferred::Sync;
-    Resume {
-        frame: vcpu.cast(),
-        slow: 1,
-    }
+    state.cpu.deferred = deferred;
 }
 
-/// One of our own calls: most concern two vCPUs, so all registers are saved.
-#[inline(always)]
-fn defer_call(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> Resume {
-    let state = state(this);
-    state.cpu.entry = entry as u32;
-    Resume {
-        frame: vcpu.cast(),
-        slow: 2,
-    }
-}
-
-/// Bits of a function identifier that tell our range: fast, 64-bit, owner, and the reserved bits.
-const FID_OWNER: u32 = 0xffff_ff00;
-
-/// The longest or shortest exit of its path so far.
+/// [`defer`] of a light exit.
 #[cold]
 #[inline(never)]
-extern "C" fn extreme(stat: &mut PathStat, spent: u64, vcpu: *mut Vcpu) -> Resume {
-    stat.extreme(spent as u32);
-    Resume {
-        frame: vcpu.cast(),
-        slow: 0,
-    }
+extern "C" fn defer_light(this: *mut State, entry: u64, vcpu: *mut Vcpu, deferred: u64) -> Resume {
+    let deferred = match deferred {
+        DEFER_SYNC => Deferred::Sync,
+        intid => Deferred::Irq(intid as u32),
+    };
+    defer(this, entry, deferred);
+    Resume { frame: vcpu, slow: 1 }
 }
 
-/// The end of a fast exit: point, count, back to the same vCPU.
+/// Not an interrupt: INTIDs have 24 bits.
+const DEFER_SYNC: u64 = u64::MAX;
+
+/// [`defer`] of a full exit.
+#[cold]
+#[inline(never)]
+extern "C" fn defer_full(this: *mut State, entry: u64, _: *mut Vcpu, _: u64) -> ! {
+    defer(this, entry, Deferred::Sync);
+    exit_slow(this)
+}
+
+/// The end of a fast exit: point, count. `Some`: it was the longest or shortest of its path so far.
 #[inline(always)]
-fn finish(parts: Parts<'_>, entry: u64, path: PathId) -> Resume {
+fn count<'a>(parts: &'a mut Parts<'_>, entry: u64, path: PathId) -> Option<(&'a mut PathStat, u32)> {
     parts.board.fire_vm_entry(path, entry as u32);
-    let vcpu: *mut Vcpu = parts.vcpu;
+    parts.vcpu.exits += 1;
     let stat = &mut parts.paths[path as usize];
     let spent = pmu::read().wrapping_sub(entry as u32);
-    if stat.add(spent) {
-        return extreme(stat, spent.into(), vcpu);
+    stat.add(spent).then_some((stat, spent))
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn extreme_light(stat: &mut PathStat, spent: u32, vcpu: *mut Vcpu) -> Resume {
+    let _ = stat.extreme(spent);
+    Resume { frame: vcpu, slow: 0 }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn extreme_full(stat: &mut PathStat, spent: u32, vcpu: *mut Vcpu) -> ! {
+    let _ = stat.extreme(spent);
+    enter(vcpu)
+}
+
+/// Back to the same vCPU, of which only the light registers were saved.
+#[inline(always)]
+fn finish_light(mut parts: Parts<'_>, entry: u64, path: PathId) -> Resume {
+    let vcpu: *mut Vcpu = parts.vcpu;
+    match count(&mut parts, entry, path) {
+        Some((stat, spent)) => extreme_light(stat, spent, vcpu),
+        None => Resume { frame: vcpu, slow: 0 },
     }
-    Resume {
-        frame: vcpu.cast(),
-        slow: 0,
+}
+
+/// Back to the same vCPU, all of whose registers come from its frame.
+#[inline(always)]
+fn finish(mut parts: Parts<'_>, entry: u64, path: PathId) -> ! {
+    let vcpu: *mut Vcpu = parts.vcpu;
+    match count(&mut parts, entry, path) {
+        Some((stat, spent)) => extreme_full(stat, spent, vcpu),
+        None => enter(vcpu),
     }
+}
+
+/// Goes on in another full handler with the same arguments. A branch, not a call: the handler that jumps needs no stack then,
+/// and what it has there is given up.
+macro_rules! jump {
+    ($to:ident, $this:expr, $entry:expr, $vcpu:expr, $esr:expr) => {
+        // SAFETY: 1. `$to` is a function of these four arguments in these registers that does not return. 2. No reference of the
+        // function that jumps is used afterwards.
+        unsafe {
+            asm!("b {to}", to = sym $to, in("x0") $this, in("x1") $entry, in("x2") $vcpu, in("x3") $esr, options(noreturn))
+        }
+    };
 }
 
 /// One entry for each exit class that has a fast part: a function of its own, so that none pays for what another saves.
 macro_rules! entries {
-    ($($(#[$m:meta])* fn $name:ident($this:ident, $entry:ident, $vcpu:ident) $body:block)*) => { $(
+    ($($(#[$m:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $out:ty $body:block)*) => { $(
         $(#[$m])*
         #[inline(never)]
         #[unsafe(link_section = ".text.hot")]
-        extern "C" fn $name($this: *mut State, $entry: u64, $vcpu: *mut Vcpu) -> Resume $body
+        extern "C" fn $name($($arg: $type),*) -> $out $body
     )* };
 }
 
 entries! {
-    /// Synchronous exit of a guest.
-    fn exit_sync(this, entry, vcpu) {
-        match Esr(ESR::read()).class() {
-            class::HVC => hvc(this, entry, vcpu),
-            class::DATA_ABORT => data_abort(this, entry, vcpu),
-            class::SYSREG => system_register(this, entry, vcpu),
-            class::SMC => smc(this, entry, vcpu),
-            _ => defer(this, entry, vcpu),
-        }
-    }
-
-    fn hvc(this, entry, vcpu) {
+    /// HVC that is not one of our own calls. Light.
+    fn exit_psci(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> Resume {
         let parts = parts(this, vcpu);
         if fast::psci_version(parts.vcpu, parts.board) {
-            return finish(parts, entry, PathId::Psci);
+            return finish_light(parts, entry, PathId::Psci);
         }
-        if parts.vcpu.frame.x::<0>() as u32 & FID_OWNER == FID_BASE {
-            return defer_call(this, entry, vcpu);
-        }
-        other_call(this, entry, vcpu)
+        psci_call(this, entry, vcpu)
     }
 
-    fn other_call(this, entry, vcpu) {
+    fn psci_call(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> Resume {
         let parts = parts(this, vcpu);
         if let Some(vm) = parts.vms.get(usize::from(parts.vcpu.vm))
             && fast::psci_call(parts.vcpu, vm, parts.board)
         {
-            return finish(parts, entry, PathId::Psci);
+            return finish_light(parts, entry, PathId::Psci);
         }
-        defer(this, entry, vcpu)
+        defer_light(this, entry, vcpu, DEFER_SYNC)
     }
 
-    fn smc(this, entry, vcpu) {
-        let parts = parts(this, vcpu);
-        if fast::psci_version(parts.vcpu, parts.board) {
-            // The trap is taken before the SMC: it must not be executed again (Arm ARM D1.5.4).
-            ELR::write(ELR::read() + 4);
-            return finish(parts, entry, PathId::Psci);
-        }
-        defer(this, entry, vcpu)
-    }
-
-    fn data_abort(this, entry, vcpu) {
-        let parts = parts(this, vcpu);
-        let Some(at) = fast::device_access(parts.board, Esr(ESR::read())) else {
-            return defer(this, entry, vcpu);
-        };
-        let offset = at.ipa.wrapping_sub(fast::GICD_IPA);
-        if offset >= DIST_BYTES {
-            return device(this, entry, vcpu);
-        }
-        if at.access.write {
-            return distributor_write(this, entry, vcpu);
-        }
-        // CTLR, TYPER and their like; arrays are read elsewhere.
-        if offset >= DIST_WORDS || at.access.size != 4 {
-            return distributor_read(this, entry, vcpu);
-        }
-        let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm)) else {
-            return defer(this, entry, vcpu);
-        };
-        fast::gicd(parts.vcpu, vm, parts.board, &at);
-        finish(parts, entry, PathId::MmioGicd)
-    }
-
-    fn distributor_read(this, entry, vcpu) {
-        let parts = parts(this, vcpu);
-        if let Some(at) = fast::device_access(parts.board, Esr(ESR::read()))
-            && !at.access.write
-            && let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm))
-        {
-            fast::gicd(parts.vcpu, vm, parts.board, &at);
-            return finish(parts, entry, PathId::MmioGicd);
-        }
-        defer(this, entry, vcpu)
-    }
-
-    fn distributor_write(this, entry, vcpu) {
-        let parts = parts(this, vcpu);
-        if let Some(at) = fast::device_access(parts.board, Esr(ESR::read()))
-            && at.access.write
-            && let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm))
-        {
-            fast::gicd(parts.vcpu, vm, parts.board, &at);
-            return finish(parts, entry, PathId::MmioGicd);
-        }
-        defer(this, entry, vcpu)
-    }
-
-    fn device(this, entry, vcpu) {
-        let parts = parts(this, vcpu);
-        let Some(at) = fast::device_access(parts.board, Esr(ESR::read())) else {
-            return defer(this, entry, vcpu);
-        };
-        let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm)) else {
-            return defer(this, entry, vcpu);
-        };
-        match fast::device_of(at.ipa, vm.uart_base) {
-            Some(PathId::MmioUart) => {
-                fast::uart(parts.vcpu, vm, parts.board, &at);
-                finish(parts, entry, PathId::MmioUart)
-            }
-            Some(PathId::MmioGicr) => {
-                fast::gicr(parts.vcpu, vm, parts.board, &at);
-                finish(parts, entry, PathId::MmioGicr)
-            }
-            _ => defer(this, entry, vcpu),
-        }
-    }
-
-    fn system_register(this, entry, vcpu) {
-        let parts = parts(this, vcpu);
-        if let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm))
-            && fast::sgi(parts.vcpu, vm, parts.board, Esr(ESR::read()))
-        {
-            return finish(parts, entry, PathId::SysregSgi);
-        }
-        defer(this, entry, vcpu)
-    }
-
-    /// Physical interrupt while a guest ran.
-    fn exit_irq(this, entry, vcpu) {
+    /// Physical interrupt while a guest ran. Light.
+    fn exit_irq(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> Resume {
         let parts = parts(this, vcpu);
         let intid = crate::gic::acknowledge();
         if fast::is_timer(intid)
             && let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm))
         {
             fast::timer(parts.vcpu, vm, parts.board, intid);
-            return finish(parts, entry, PathId::IrqVtimer);
+            return finish_light(parts, entry, PathId::IrqVtimer);
         }
-        let state = state(this);
-        state.cpu.entry = entry as u32;
-        state.cpu.deferred = Deferred::Irq(intid);
-        Resume { frame: vcpu.cast(), slow: 1 }
+        defer_light(this, entry, vcpu, intid.into())
     }
 
-    /// SError while a guest ran.
-    fn exit_serror(this, entry, vcpu) {
+    /// Data abort in the page of the distributor's first registers. Full.
+    fn exit_gicd(this: *mut State, entry: u64, vcpu: *mut Vcpu, esr: u64) -> ! {
+        let parts = parts(this, vcpu);
+        if let Some(at) = fast::device_access(parts.board, Esr(esr))
+            && fast::gicd_common(parts.vcpu, parts.vms, parts.board, &at)
+        {
+            finish(parts, entry, PathId::MmioGicd)
+        }
+        jump!(exit_device, this, entry, vcpu, esr)
+    }
+
+    /// Any other data abort. Full.
+    fn exit_device(this: *mut State, entry: u64, vcpu: *mut Vcpu, esr: u64) -> ! {
+        let parts = parts(this, vcpu);
+        if let Some(at) = fast::device_access(parts.board, Esr(esr))
+            && let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm))
+        {
+            match fast::device_of(at.ipa, vm.uart_base) {
+                Some(PathId::MmioGicd) => {
+                    fast::gic(parts.vcpu, vm, parts.board, &at, false);
+                    finish(parts, entry, PathId::MmioGicd)
+                }
+                Some(PathId::MmioGicr) => {
+                    fast::gic(parts.vcpu, vm, parts.board, &at, true);
+                    finish(parts, entry, PathId::MmioGicr)
+                }
+                Some(_) => {
+                    fast::uart(parts.vcpu, vm, parts.board, &at);
+                    finish(parts, entry, PathId::MmioUart)
+                }
+                None => {}
+            }
+        }
+        jump!(defer_full, this, entry, vcpu, esr)
+    }
+
+    /// Trapped system register. Full.
+    fn exit_sysreg(this: *mut State, entry: u64, vcpu: *mut Vcpu, esr: u64) -> ! {
+        let parts = parts(this, vcpu);
+        if let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm))
+            && fast::sgi(parts.vcpu, vm, parts.board, Esr(esr))
+        {
+            finish(parts, entry, PathId::SysregSgi)
+        }
+        jump!(defer_full, this, entry, vcpu, esr)
+    }
+
+    /// Any other synchronous exit. Full.
+    fn exit_other(this: *mut State, entry: u64) -> ! {
+        defer(this, entry, Deferred::Sync);
+        exit_slow(this)
+    }
+
+    /// SError while a guest ran. Full.
+    fn exit_serror(this: *mut State, entry: u64) -> ! {
+        defer(this, entry, Deferred::SError);
+        exit_slow(this)
+    }
+
+    /// One of our own calls. Full.
+    fn exit_call(this: *mut State, entry: u64) -> ! {
         let state = state(this);
         state.cpu.entry = entry as u32;
-        state.cpu.deferred = Deferred::SError;
-        Resume { frame: vcpu.cast(), slow: 1 }
+        match hypercall::round(&mut state.cpu, &mut state.board) {
+            Some(path) => enter(resume(state, path)),
+            None => {
+                state.cpu.deferred = Deferred::Sync;
+                exit_slow(this)
+            }
+        }
     }
 }
 
-/// One of our own calls, every register saved.
-#[unsafe(link_section = ".text.hot")]
-extern "C" fn exit_call(this: *mut State) -> *mut Frame {
-    let state = state(this);
-    match hypercall::round(&mut state.cpu, &mut state.board) {
-        Some(path) => resume(state, path),
-        None => {
-            state.cpu.deferred = Deferred::Sync;
-            exit_slow(this)
-        }
-    }
-}
-
-extern "C" fn exit_slow(this: *mut State) -> *mut Frame {
+extern "C" fn exit_slow(this: *mut State) -> ! {
     let state = state(this);
     let path = slow::serve(&mut state.cpu, &mut state.board, &mut state.services);
     if state.cpu.hazard != 0 {
         hazard(state);
     }
-    resume(state, path)
+    enter(resume(state, path))
 }
 
 /// What stopped VMs leave behind: their probes go.
@@ -327,7 +319,7 @@ fn hazard(state: &mut State) {
 
 /// Finds who goes on, switching and idling as needed; returns the frame to enter.
 #[inline(always)]
-pub fn resume(state: &mut State, first: PathId) -> *mut Frame {
+pub fn resume(state: &mut State, first: PathId) -> *mut Vcpu {
     let mut path = first;
     let State { cpu, board, .. } = state;
     // Idling is not an exit: each turn ends one stay at EL2 and begins another when an interrupt comes.

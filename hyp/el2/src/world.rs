@@ -186,7 +186,7 @@ pub fn switch(cpu: &mut Cpu, board: &mut Board, to: usize) {
     cpu.loaded = to as u32;
     trap_fp(cpu.fp_owner != to as u32);
     if let Some((vcpu, vm)) = cpu.running() {
-        board.context.set_running(vcpu.vm, vcpu.index);
+        crate::percpu::context().set_running(vcpu.vm, vcpu.index);
         VTTBR::write(vm.vttbr);
         isb();
         load_el1(&vcpu.el1);

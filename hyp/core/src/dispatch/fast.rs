@@ -1,9 +1,9 @@
-//! The fast path: exits that return to the same vCPU and touch only registers every exit saves.
+//! The fast path: exits that return to the same vCPU.
 //!
 //! `hyp-el2` has one entry for each exit class, which calls one of these with the vCPU, its VM and the machine apart. Each decides
 //! before it changes anything: `false` or `None` means "not here", everything is as it was, and the slow part takes over.
 
-use hyp_abi::PathId;
+use hyp_abi::{PathId, VMS_MAX};
 use probe_vm::points::{Cause, TimerKind};
 
 use super::Machine;
@@ -71,25 +71,16 @@ pub struct DeviceAccess {
     pub step: u64,
 }
 
-/// A data abort that is an access to nothing mapped, by an instruction the syndrome describes, of a register that every exit saves.
+/// A data abort that is an access to nothing mapped, by an instruction the syndrome describes.
 #[inline(always)]
 pub fn device_access<M: Machine>(m: &M, esr: Esr) -> Option<DeviceAccess> {
     let access = esr.access()?;
-    if !Frame::is_light(access.register) {
-        return None;
-    }
-    locate(m, esr, access)
-}
-
-#[inline(always)]
-pub(super) fn locate<M: Machine>(m: &M, esr: Esr, access: Access) -> Option<DeviceAccess> {
     if !esr.is_translation() || esr.in_walk() {
         return None;
     }
-    let ipa = fault_ipa(m.hpfar(), m.far());
     Some(DeviceAccess {
         access,
-        ipa,
+        ipa: fault_ipa(m.hpfar(), m.far()),
         step: esr.instruction_bytes(),
     })
 }
@@ -103,34 +94,60 @@ fn complete<M: Machine>(vcpu: &mut Vcpu, m: &mut M, path: PathId, at: &DeviceAcc
     m.set_pc(m.pc() + at.step);
 }
 
-/// The distributor: `offset` is inside it. The commonest reads and writes are inlined where `HOT`.
+/// An access to the distributor's first page: the commonest registers, by words (see [`Vgic::dist_peek`] and
+/// [`Vgic::dist_poke`]). False: not one of them.
+///
+/// [`Vgic::dist_peek`]: crate::vgic::Vgic::dist_peek
+/// [`Vgic::dist_poke`]: crate::vgic::Vgic::dist_poke
 #[inline(always)]
-pub fn gicd<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAccess) {
-    let offset = at.ipa.wrapping_sub(GICD_IPA) as u32;
-    m.vm_exit(PathId::MmioGicd);
+pub fn gicd_common<M: Machine>(vcpu: &mut Vcpu, vms: &mut [Vm; VMS_MAX], m: &mut M, at: &DeviceAccess) -> bool {
+    const PAGE: u64 = 0xfff;
+    let offset = (at.ipa & PAGE) as u32;
+    let vm = &mut vms[usize::from(vcpu.vm) % VMS_MAX];
+    if at.access.size != 4 {
+        return false;
+    }
     let value = if at.access.write {
-        let stored = at.access.stored(vcpu.frame.get(at.access.register));
-        let _ = vm.vgic.dist_write(offset, at.access.size, stored, 0, m);
+        let stored = vcpu.frame.get(at.access.register) as u32;
+        if !vm.vgic.dist_poke(offset, stored) {
+            return false;
+        }
         stored
     } else {
-        vm.vgic.dist_read(offset, at.access.size, 0, m)
+        match vm.vgic.dist_peek(offset) {
+            Some(value) => value,
+            None => return false,
+        }
     };
-    complete(vcpu, m, PathId::MmioGicd, at, value);
+    m.vm_exit(PathId::MmioGicd);
+    complete(vcpu, m, PathId::MmioGicd, at, value.into());
+    true
 }
 
-/// The redistributor.
+/// The distributor, or (`redistributor`) the redistributors. The commonest reads and writes are inlined.
 #[inline(always)]
-pub fn gicr<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAccess) {
-    let offset = at.ipa.wrapping_sub(GICR_IPA) as u32;
-    m.vm_exit(PathId::MmioGicr);
+pub fn gic<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAccess, redistributor: bool) {
+    let (path, base) = if redistributor {
+        (PathId::MmioGicr, GICR_IPA)
+    } else {
+        (PathId::MmioGicd, GICD_IPA)
+    };
+    let (offset, size) = (at.ipa.wrapping_sub(base) as u32, at.access.size);
+    m.vm_exit(path);
     let value = if at.access.write {
         let stored = at.access.stored(vcpu.frame.get(at.access.register));
-        let _ = vm.vgic.redist_write(offset, at.access.size, stored, 0, m);
+        let _ = if redistributor {
+            vm.vgic.redist_write(offset, size, stored, 0, m)
+        } else {
+            vm.vgic.dist_write(offset, size, stored, 0, m)
+        };
         stored
+    } else if redistributor {
+        vm.vgic.redist_read(offset, size, 0, m)
     } else {
-        vm.vgic.redist_read(offset, at.access.size, 0, m)
+        vm.vgic.dist_read(offset, size, 0, m)
     };
-    complete(vcpu, m, PathId::MmioGicr, at, value);
+    complete(vcpu, m, path, at, value);
 }
 
 /// The console.
@@ -188,11 +205,11 @@ pub(super) fn uart_line<M: Machine>(vm: &mut Vm, m: &mut M) {
     let _ = vm.vgic.set_line(vm.uart_intid, vm.uart.irq(), 0, m);
 }
 
-/// An SGI by a register that every exit saves.
+/// A write of ICC_SGI1R_EL1; false for any other system register.
 #[inline(always)]
 pub fn sgi<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, esr: Esr) -> bool {
     let access = esr.sysreg();
-    if access.key != sysreg::SGI1R || !access.write || !Frame::is_light(access.register) {
+    if access.key != sysreg::SGI1R || !access.write {
         return false;
     }
     let value = vcpu.frame.get(access.register);

@@ -327,9 +327,9 @@ fn record(path: PathId, stat: &PathStat, known: PathBudget) -> PathRecord {
         count: stat.count,
         sum: stat.sum,
         min: if stat.count == 0 { u64::MAX } else { stat.min.into() },
-        max: stat.max.into(),
+        max: stat.max().into(),
         // A path first taken with probes on it has no time of its own yet: what was observed holds both.
-        own: if known.own != 0 { known.own } else { stat.max.into() },
+        own: if known.own != 0 { known.own } else { stat.max().into() },
         probes: known.probes,
         budget: known.budget,
     }

@@ -35,8 +35,8 @@ fn sync<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut S) 
         class::WFX => wait(cpu, m, esr),
         class::FP => fp(cpu, m),
         class::SYSREG => system_register(cpu, m, esr),
-        class::DATA_ABORT => data_abort(cpu, m, esr),
-        class::INSTRUCTION_ABORT => fault(cpu, m),
+        // What is an access to an emulated device was served by the fast part.
+        class::DATA_ABORT | class::INSTRUCTION_ABORT => fault(cpu, m),
         _ => {
             m.vm_exit(PathId::Sysreg);
             m.inject_undefined();
@@ -120,23 +120,6 @@ fn system_register<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
     m.sysreg_trap(path, access.key, value, access.write);
     m.set_pc(m.pc() + esr.instruction_bytes());
     path
-}
-
-fn data_abort<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
-    let Some(at) = esr.access().and_then(|access| fast::locate(m, esr, access)) else {
-        return fault(cpu, m);
-    };
-    let Some((vcpu, vm)) = cpu.running() else {
-        return PathId::Stage2Fault;
-    };
-    let device = fast::device_of(at.ipa, vm.uart_base);
-    match device {
-        Some(PathId::MmioGicd) => fast::gicd(vcpu, vm, m, &at),
-        Some(PathId::MmioGicr) => fast::gicr(vcpu, vm, m, &at),
-        Some(_) => fast::uart(vcpu, vm, m, &at),
-        None => return fault(cpu, m),
-    }
-    device.unwrap_or(PathId::Stage2Fault)
 }
 
 /// A stage-2 abort that nothing answers: the VM stops.

@@ -18,6 +18,9 @@ const TYPER_VALUE: u32 = SPI_WORDS as u32 | 9 << 19 | 1 << 25;
 /// ProductID 'G', implementer Arm's code as other virtual GICs show it.
 pub(super) const IIDR_VALUE: u32 = 0x4700_043b;
 
+/// GICD_ISENABLER1.
+const ISENABLER1: u32 = 0x104;
+
 /// Blocks of 0x80 bytes: one register of 32 bits for each 32 interrupts.
 const BLOCK_GROUP: u32 = 1;
 const BLOCK_SET_ENABLE: u32 = 2;
@@ -49,19 +52,37 @@ pub(super) const fn id_register(part: u8, offset: u32) -> u32 {
 }
 
 impl<const N: usize> Vgic<N> {
-    /// Reads `size` (1, 2, 4, 8) bytes of the distributor at `offset`. *Hot* for GICD_TYPER and GICD_CTLR. `cur` is the vCPU that runs, `live` its
-    /// list registers. Accesses that the architecture does not define read as zero.
+    /// Reads the word at `offset` if it is one below the arrays: GICD_CTLR, GICD_TYPER, GICD_IIDR. *Hot.*
     #[inline(always)]
-    pub fn dist_read<L: LrFile>(&self, offset: u32, size: u8, cur: usize, live: &L) -> u64 {
-        if size == 4 && offset < 0x80 {
-            return u64::from(match offset {
-                CTLR => self.groups | CTLR_ARE | CTLR_DS,
-                TYPER => TYPER_VALUE,
-                IIDR => IIDR_VALUE,
-                _ => 0,
-            });
+    pub fn dist_peek(&self, offset: u32) -> Option<u32> {
+        match offset {
+            TYPER => Some(TYPER_VALUE),
+            CTLR => Some(self.groups | CTLR_ARE | CTLR_DS),
+            IIDR => Some(IIDR_VALUE),
+            0..0x80 => Some(0),
+            _ => None,
         }
-        self.dist_read_array(offset, size, cur, live)
+    }
+
+    /// Writes `bits` to GICD_ISENABLER<n> at `offset` if nothing becomes deliverable by it. *Hot.* False: something else, nothing done.
+    #[inline(always)]
+    pub fn dist_poke(&mut self, offset: u32, bits: u32) -> bool {
+        // GICD_ISENABLER0 is the redistributor's.
+        let index = offset.wrapping_sub(ISENABLER1) / 4;
+        match self.spi.get_mut(index as usize) {
+            Some(word) if offset % 4 == 0 => word.enable_quiet(bits),
+            _ => false,
+        }
+    }
+
+    /// Reads `size` (1, 2, 4, 8) bytes of the distributor at `offset`. `cur` is the vCPU that runs, `live` its
+    /// list registers. Accesses that the architecture does not define read as zero.
+    #[inline]
+    pub fn dist_read<L: LrFile>(&self, offset: u32, size: u8, cur: usize, live: &L) -> u64 {
+        match self.dist_peek(offset) {
+            Some(value) if size == 4 => value.into(),
+            _ => self.dist_read_array(offset, size, cur, live),
+        }
     }
 
     #[inline(never)]
@@ -76,22 +97,12 @@ impl<const N: usize> Vgic<N> {
         }
     }
 
-    /// Writes `size` (1, 2, 4, 8) bytes to the distributor at `offset`. *Hot* for ISENABLER. Undefined accesses are ignored.
-    #[inline(always)]
+    /// Writes `size` (1, 2, 4, 8) bytes to the distributor at `offset`. Undefined accesses are ignored.
+    #[inline(never)]
     pub fn dist_write<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, cur: usize, live: &mut L) -> Kick {
-        let index = (offset >> 2) & 31;
-        if size == 4
-            && offset >> 7 == BLOCK_SET_ENABLE
-            && index != 0
-            && self.enable_quiet(0, index as usize, value as u32)
-        {
+        if size == 4 && self.dist_poke(offset, value as u32) {
             return Kick(0);
         }
-        self.dist_write_slow(offset, size, value, cur, live)
-    }
-
-    #[inline(never)]
-    fn dist_write_slow<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, cur: usize, live: &mut L) -> Kick {
         let index = word_index(offset);
         if size == 4 && offset == CTLR {
             return self.set_control(value as u32, cur, live);

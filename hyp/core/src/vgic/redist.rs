@@ -185,11 +185,9 @@ impl<const N: usize> Vgic<N> {
             None => self.cpus.get_mut(cpu).map(|c| &mut c.word),
             Some(i) => self.spi.get_mut(i),
         };
-        let Some(word) = word else { return false };
-        if word.pending() & bits & !word.enabled != 0 {
+        if !word.is_some_and(|word| word.enable_quiet(bits)) {
             return false;
         }
-        word.enabled |= bits;
         if index == 0
             && let Some(c) = self.cpus.get_mut(cpu)
         {

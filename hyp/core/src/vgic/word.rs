@@ -53,6 +53,16 @@ impl Word {
         self.pending() & self.enabled & !self.active
     }
 
+    /// Enables `bits` unless something becomes deliverable by it: false, and nothing is done.
+    #[inline(always)]
+    pub const fn enable_quiet(&mut self, bits: u32) -> bool {
+        if self.pending() & bits & !self.enabled != 0 {
+            return false;
+        }
+        self.enabled |= bits;
+        true
+    }
+
     #[inline]
     pub fn priority(&self, intid: u32) -> u8 {
         self.priority[intid as usize % 32]

@@ -100,7 +100,7 @@ const fn kept(x: [u64; 6]) -> [u64; 6] {
 fn observe(cpu: &Cpu, store: &mut Store) {
     if store.admission.is_unloaded() {
         for (path, stat) in PathId::ALL.iter().zip(&cpu.paths) {
-            store.admission.observe(*path, stat.max.into());
+            store.admission.observe(*path, stat.max().into());
         }
     }
 }
