@@ -14,6 +14,7 @@ pub mod fdt;
 pub mod manifest;
 pub mod obj;
 pub mod pack;
+pub mod paths;
 pub mod render;
 pub mod run;
 pub mod timing;

@@ -24,6 +24,7 @@ pub const NO_OWNER: u8 = u8::MAX;
 
 /// What is counted of a path: exits and their lengths in the PMU's unit (retired instructions under icount).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct PathStat {
     /// Exits.
     pub count: u64,
