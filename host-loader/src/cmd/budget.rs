@@ -15,7 +15,7 @@ use super::check::{Checked, check};
 use crate::Status;
 use crate::client::ClientError;
 use crate::dist::Dist;
-use crate::env::{self, System as Environments, gnomon};
+use crate::env::{self, gnomon};
 use crate::manifest::{self, System};
 use crate::obj::Object;
 use crate::render::admission::{RefusalRow, explain};
@@ -168,7 +168,7 @@ fn decide(objects: &[Object], admission: &mut Admission, tasks: &[Task], json: b
     let (mut admitted, mut refused) = (Vec::new(), Vec::new());
     for object in objects {
         for program in &object.programs {
-            let env = env::of_section(Environments::Gnomon, &program.section, None)?;
+            let env = env::of_probe(&program.section)?;
             let checked = check(&mut arena, object, program, env);
             match admit(&checked, admission, tasks) {
                 Ok(row) => admitted.push(row),
