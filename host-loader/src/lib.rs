@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod cmd;
 pub mod console;
+pub mod debian;
 pub mod dist;
 pub mod env;
 pub mod fdt;
