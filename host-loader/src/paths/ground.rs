@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::cases::Vector;
 use hyp_abi::facts::{self, FACT_BYTES, Fact};
 use pathwcet::elf::{ElfError, Image};
 use pathwcet::explore::Classes;
@@ -68,18 +69,6 @@ pub struct Start {
     pub stack: (Value, Value),
 }
 
-/// Vectors that a guest's exits take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Vector {
-    /// Synchronous exception.
-    Sync,
-    /// Interrupt.
-    Irq,
-    /// System error.
-    Serror,
-}
-
 impl Ground {
     /// Reads an image.
     ///
@@ -91,7 +80,7 @@ impl Ground {
         let size = image.symbol_size(facts::SYMBOL).ok_or(GroundError::Facts)?;
         let raw = image.bytes(at, size as usize).ok_or(GroundError::Facts)?;
         let facts: Vec<Fact> = raw.chunks(FACT_BYTES).map_while(Fact::read).collect();
-        let known = |f: &Fact| (facts::COUNTERS..=facts::VCPU).contains(&f.kind);
+        let known = |f: &Fact| (facts::COUNTERS..=facts::RUNNING).contains(&f.kind);
         if facts.len() * FACT_BYTES != raw.len() || !facts.iter().all(known) {
             return Err(GroundError::Facts);
         }
@@ -115,6 +104,7 @@ impl Ground {
             Vector::Sync => 0,
             Vector::Irq => 1,
             Vector::Serror => 3,
+            Vector::Woken => return self.image.address_of("woken"),
         };
         Ok(self.image.address_of("vector_table")? + LOWER_EL + index * VECTOR_BYTES)
     }
@@ -124,8 +114,8 @@ impl Ground {
         self.fact(facts::FRAMES).map_or(1, |f| f.hi)
     }
 
-    /// What a stay begins with while the vCPU of `slot` runs.
-    pub fn start(&self, symbols: &mut Symbols, slot: u64) -> Start {
+    /// What a stay begins with at `vector` while the vCPU of `slot` is loaded.
+    pub fn start(&self, symbols: &mut Symbols, slot: u64, vector: Vector) -> Start {
         let mut state = State::entry(symbols);
         let mut object = || Value {
             base: symbols.fresh(),
@@ -144,7 +134,8 @@ impl Ground {
         for fact in &self.facts {
             let (at, range) = match fact.kind {
                 facts::LOADED => (cpu.plus(fact.offset), Some(Range::exact(slot))),
-                facts::STATE => (cpu.plus(fact.offset), Range::new(fact.lo, fact.hi)),
+                facts::RUNNING if vector == Vector::Woken => continue,
+                facts::STATE | facts::RUNNING => (cpu.plus(fact.offset), Range::new(fact.lo, fact.hi)),
                 facts::VCPU => (frame.plus(fact.offset), Range::new(fact.lo, fact.hi)),
                 _ => continue,
             };
@@ -165,6 +156,12 @@ impl Ground {
             classes,
             stack: (cpu, stack),
         }
+    }
+
+    /// Where a stay, or the whole system, ends other than by `eret`: the CPU sleeps, or the machine goes off.
+    pub fn stops(&self) -> BTreeSet<u64> {
+        let off = self.image.address_of("system_end").ok();
+        self.sleeps.iter().copied().chain(off).collect()
     }
 
     /// Address of a site → its point.

@@ -17,12 +17,14 @@ pub const LOADED: u32 = 3;
 pub const STATE: u32 = 4;
 /// `size` bytes at `offset` from the loaded vCPU's frame hold a number in `lo..=hi`.
 pub const VCPU: u32 = 5;
+/// As [`STATE`], while a guest runs.
+pub const RUNNING: u32 = 6;
 
 /// One fact; the constants above say what its fields mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Fact {
-    /// [`COUNTERS`] to [`VCPU`].
+    /// [`COUNTERS`] to [`RUNNING`].
     pub kind: u32,
     /// Bytes of the number: 1, 2, 4 or 8.
     pub size: u32,

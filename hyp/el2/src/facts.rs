@@ -3,7 +3,7 @@
 
 use core::mem::offset_of;
 
-use hyp_abi::facts::{COUNTERS, FRAMES, Fact, LOADED, STATE, VCPU};
+use hyp_abi::facts::{COUNTERS, FRAMES, Fact, LOADED, RUNNING, STATE, VCPU};
 use hyp_abi::{PathId, VMS_MAX};
 use hyp_core::cpu::{Cpu, PathStat, VCPU_SLOTS};
 use hyp_core::vcpu::Vcpu;
@@ -44,7 +44,7 @@ static GNOMON_PATH_FACTS: [Fact; 6] = [
     // Set where a VM stops, taken by `exit_slow` before the stay ends.
     cpu(STATE, 4, offset_of!(Cpu, hazard), 0, 0),
     // Nobody idles while a guest runs: `schedule` clears it when it finds one.
-    cpu(STATE, 1, offset_of!(Cpu, idle), 0, 0),
+    cpu(RUNNING, 1, offset_of!(Cpu, idle), 0, 0),
     // Set at boot from the checked configuration, never changed.
     Fact {
         kind: VCPU,
