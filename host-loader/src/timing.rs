@@ -5,7 +5,7 @@
 
 use probe_vm::env::{HELPER_TIMES, HELPERS};
 use probe_vm::jit::a64::flow::Sys;
-use probe_vm::jit::{CpuLink, HelperLink, JitCost, Links, MapLink, Plan, Scale, TimeLink};
+use probe_vm::jit::{ContextLink, CpuLink, Entry, HelperLink, JitCost, Links, MapLink, Plan, Scale, TimeLink};
 use probe_vm::maps::{MapDef, MapKind};
 use verifier::cost::CoreModel;
 use verifier::env::MapDesc;
@@ -41,10 +41,13 @@ fn map_links(maps: &[MapDesc]) -> Vec<MapLink> {
             flags: 0,
         });
         let geometry = def.and_then(|d| d.geometry(1).ok());
-        let array = def.is_some_and(|d| d.kind.is_array());
         out.push(MapLink {
             handle: HANDLE + i as u64,
-            values: geometry.filter(|_| array).map_or(0, |g| at + u64::from(g.values_at)),
+            values: geometry.map_or(0, |g| match g.def.kind {
+                MapKind::RingBuf => at,
+                kind if kind.is_array() => at + u64::from(g.values_at),
+                _ => 0,
+            }),
             stride: geometry.map_or(0, |g| g.stride),
             cpu_stride: geometry.map_or(0, |g| g.cpu_stride),
         });
@@ -52,6 +55,12 @@ fn map_links(maps: &[MapDesc]) -> Vec<MapLink> {
     }
     out
 }
+
+/// As near EL2's link as matters: reached by one addition.
+const CONTEXT: ContextLink = ContextLink {
+    base: Sys::TpidrEl2,
+    offset: 1 << 16,
+};
 
 /// Verifies a probe with the time bound of its compiled code, in units of `core`. A program that cannot be planned is
 /// verified by counting instructions: the verifier says better what is wrong with it.
@@ -78,6 +87,7 @@ pub fn verify(arena: &mut Arena, text: &[u64], maps: &[MapDesc], env: &Environme
             ordered: false,
         },
         lse: true,
+        entry: Entry::Point(CONTEXT),
         dispatch: 0,
     };
     let mut flags = vec![0; text.len() + 1];

@@ -1,5 +1,4 @@
 //! What the tests of the whole share: the repository's files, and systems in QEMU.
 
-pub mod dialog;
 pub mod repo;
 pub mod vm;

@@ -224,7 +224,10 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         self.same_kind(i.src, &v, pc)?;
         let loaded = match target {
             Target::Plain => Val::scalar(Scalar::zero_extended(8 * bytes)),
-            Target::Field(kind) => self.field_value(kind, bytes),
+            Target::Field(kind) => {
+                self.note_context(&v, i.off.into());
+                self.field_value(kind, bytes)
+            }
             Target::Stack { frame, lo, hi, fixed } => self.stack_load(s, i.src, frame, (lo, hi), bytes, fixed)?,
         };
         let v = match (signed, loaded.is_scalar()) {
@@ -240,6 +243,14 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         };
         self.store.set_reg(s, i.dst, v);
         Ok(())
+    }
+
+    /// Fields are at most 8 bytes, naturally aligned: an access lies in one word of the context.
+    fn note_context(&mut self, v: &Val, off: i64) {
+        if v.region() == Some(Region::Object(0)) {
+            let word = v.num.smin.saturating_add(off) / 8;
+            self.context_words |= 1 << word.clamp(0, 63);
+        }
     }
 
     /// One instruction must not reach objects with field rules on one path and other memory on another: what it is
@@ -334,8 +345,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             let slot = &self.store.slots(s.stack_chunk(frame, at))[n];
             let end = hi.min(off + i64::from(8 - byte));
             let mask = (spill_mask((end - off) as u8) << byte) & 0xff;
-            let pointer = slot.spill > 0 && !slot.val.is_scalar();
-            if pointer && mask & spill_mask(slot.spill) != 0 && self.env.rules.hide_pointers {
+            if slot.spill > 0 && !slot.val.is_scalar() && mask & spill_mask(slot.spill) != 0 {
                 return Err(Why::PartialPointer {
                     reg,
                     offset: off,
@@ -379,8 +389,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 self.stack_store(s, i.dst, frame, lo, bytes, value)
             }
             Target::Plain | Target::Field(_) if value.is_scalar() => Ok(()),
-            // Where pointers need not be hidden, memory takes their bytes as numbers; objects take none.
-            Target::Plain if !self.env.rules.hide_pointers => Ok(()),
+            // Even where pointers need not be hidden, packets and objects take no kernel addresses.
             _ => Err(Why::PointerLeak { reg: i.src }),
         }
     }

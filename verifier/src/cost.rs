@@ -32,6 +32,10 @@ pub struct CallFacts {
 pub trait CostModel {
     /// The whole program's own entry and exit (prologue, epilogue).
     fn program(&self) -> u64;
+    /// Providing the words of the context that the program reads, once a run: bit n is word n (bit 63: any from there).
+    fn context(&self, _words: u64) -> u64 {
+        0
+    }
     /// Entering and leaving the subprogram at slot `entry` by a local call, without the call and exit instructions.
     fn frame(&self, entry: u32) -> u64;
     /// The instruction at slot `pc`, leaving by `edge`. For helper calls: without the helper's own time.

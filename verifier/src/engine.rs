@@ -52,6 +52,8 @@ pub struct Verifier<'m, 'e, C> {
     pub(crate) cur: Option<State>,
     pub(crate) pc: u32,
     pub(crate) ids: u32,
+    /// Bit n: the program reads bytes of the context's nth 64-bit word (the last bit stands for all from there).
+    pub(crate) context_words: u64,
     pub(crate) attempt: usize,
     pub(crate) visits: u64,
     pub(crate) units: u64,
@@ -102,6 +104,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             cur: None,
             pc: 0,
             ids: 0,
+            context_words: 0,
             attempt: 0,
             visits: 0,
             units: 0,
@@ -244,11 +247,6 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         for b in self.m.blocks.iter_mut().take(self.graph.blocks as usize) {
             b.pending = NIL;
         }
-        if self.env.rules.speculation {
-            for s in self.m.slots.iter_mut().take(self.slots as usize) {
-                s.contained = 0;
-            }
-        }
         self.cur = None;
         self.acts = 0;
         self.approximated = false;
@@ -305,7 +303,8 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             self.finish_trace();
             self.outcome = Outcome::Accepted(Totals {
                 insn_bound: insns,
-                time_bound: time,
+                time_bound: time.saturating_add(self.cost.context(self.context_words)),
+                context_words: self.context_words,
                 stack_bytes: stack,
                 frames,
                 visits: self.visits,
@@ -364,7 +363,6 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             callers,
             depth,
             why,
-            speculative: self.cur.as_ref().is_some_and(|s| s.speculative),
             regs,
         }
     }

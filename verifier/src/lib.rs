@@ -27,7 +27,6 @@ mod order;
 mod refine;
 pub mod reject;
 pub mod scalar;
-mod speculation;
 mod store;
 mod summary;
 mod tags;

@@ -79,6 +79,8 @@ pub struct Totals {
     pub insn_bound: u64,
     /// Most time one run takes, in the cost model's unit.
     pub time_bound: u64,
+    /// Bit n: some run may read of the 64-bit word n of the context (bit 63: of any word from 63 on).
+    pub context_words: u64,
     /// Stack bytes of the deepest chain of frames, each rounded up to [`crate::env::STACK_ROUND`].
     pub stack_bytes: u32,
     /// Most frames alive at once.

@@ -8,7 +8,6 @@ mod check;
 mod error;
 pub mod quantity;
 mod raw;
-mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +18,6 @@ use board_support::Board;
 use hyp_abi::rights::ChannelRights;
 use hyp_abi::{PathId, Rights};
 
-use crate::debian::{Initramfs, Source};
 pub use error::{ManifestError, Text};
 
 /// A whole system, every rule checked.
@@ -33,8 +31,6 @@ pub struct System {
     pub cpus: u32,
     /// Round-robin slice, ns.
     pub slice_ns: u64,
-    /// What virtual time follows, unless the command line says otherwise.
-    pub clock: Clock,
     /// VM that gets the keyboard first.
     pub focus: usize,
     /// VMs, by id.
@@ -52,27 +48,6 @@ pub enum ImageSource {
     BuiltIn(String),
     /// A file.
     File(PathBuf),
-    /// The kernel in a package of Debian: `debian:PACKAGE` or `debian:SUITE/PACKAGE`.
-    Debian(Source),
-}
-
-/// Where a RAM disk comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RamDisk {
-    /// A file.
-    File(PathBuf),
-    /// Made of packages of Debian and an init script.
-    Made(Initramfs),
-}
-
-/// What virtual time follows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Clock {
-    /// The count of instructions: exact and repeatable.
-    #[default]
-    Instructions,
-    /// The host's clock: for systems that a person uses.
-    Host,
 }
 
 /// One VM with one vCPU.
@@ -85,7 +60,7 @@ pub struct Vm {
     /// Place of `image` in the text.
     pub image_span: Range<usize>,
     /// Initial RAM disk, and its place in the text.
-    pub initrd: Option<(RamDisk, Range<usize>)>,
+    pub initrd: Option<(PathBuf, Range<usize>)>,
     /// Kernel command line.
     pub cmdline: String,
     /// Guest-physical base of RAM.

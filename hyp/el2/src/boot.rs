@@ -92,9 +92,9 @@ extern "C" fn boot(state: *mut State) -> ! {
     gic::init_cpu(0);
     pmu::init();
     trap_registers();
-    state.cpu.auxiliary = world::has_auxiliary();
     state.board.uart.init();
     probes::store::init();
+    probes::fire::init();
     let vms = match setup::build(&mut state.cpu) {
         Ok(vms) => vms,
         Err(bad) => refuse(state, bad),

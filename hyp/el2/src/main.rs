@@ -7,7 +7,6 @@
 mod board;
 mod boot;
 mod epitaph;
-mod facts;
 mod gic;
 mod image;
 mod log;

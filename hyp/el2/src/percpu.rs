@@ -35,9 +35,10 @@ unsafe impl Sync for PerCpu {}
 impl PerCpu {
     /// Where TPIDR_EL2 and the empty stack point, from the block's start.
     pub const STATE_OFFSET: usize = core::mem::offset_of!(PerCpu, state);
-    /// The context, from the state's address on.
-    const CONTEXT_FROM_STATE: usize = core::mem::offset_of!(PerCpu, context) - Self::STATE_OFFSET;
+    /// The context, from the state's address on: whole pages, so that one instruction adds it.
+    pub const CONTEXT_FROM_STATE: usize = core::mem::offset_of!(PerCpu, context) - Self::STATE_OFFSET;
 }
+const _: () = assert!(PerCpu::CONTEXT_FROM_STATE % 4096 == 0 && PerCpu::CONTEXT_FROM_STATE < 1 << 24);
 
 /// The blocks; the first instructions of boot find theirs here.
 #[unsafe(link_section = ".percpu")]

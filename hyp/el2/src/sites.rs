@@ -28,20 +28,24 @@ fn sites() -> &'static [Site] {
     unsafe { core::slice::from_raw_parts(image::sites_start() as *const Site, count) }
 }
 
-/// Turns every site of `point` into a branch (`on`) or back into a `nop`.
+/// Turns the instruction at `at` into a branch to `to`, or into a `nop`.
 ///
-/// Both instructions may be replaced while other CPUs execute them (Arm ARM B2.2.5): each sees the old or the new one.
-pub fn switch(point: PointId, on: bool) {
-    for site in sites() {
-        if site.point != point as u64 {
-            continue;
+/// Both may be replaced while other CPUs execute them (Arm ARM B2.2.5): each sees the old or the new one.
+pub fn patch(at: u64, to: Option<u64>) {
+    let instruction = match to {
+        Some(to) => B | (to.wrapping_sub(at) / 4) as u32 & B_MASK,
+        None => NOP,
+    };
+    let _ = mmu::with_window(at, 1, |words| {
+        if let Some(word) = words.first_mut() {
+            *word = instruction;
         }
-        let distance = (site.block.wrapping_sub(site.at) / 4) as u32;
-        let instruction = if on { B | distance & B_MASK } else { NOP };
-        let _ = mmu::with_window(site.at, 1, |words| {
-            if let Some(word) = words.first_mut() {
-                *word = instruction;
-            }
-        });
+    });
+}
+
+/// Turns every site of `point` into a branch (`on`) or back into a `nop`.
+pub fn switch(point: PointId, on: bool) {
+    for site in sites().iter().filter(|site| site.point == point as u64) {
+        patch(site.at, on.then_some(site.block));
     }
 }

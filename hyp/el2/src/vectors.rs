@@ -2,17 +2,18 @@
 
 use core::arch::{asm, global_asm};
 
+use hyp_abi::PathId;
+use hyp_abi::VMS_MAX;
 use hyp_abi::call::FID_BASE;
-use hyp_abi::{Call, PathId, VMS_MAX};
 use hyp_core::cpu::{Cpu, Deferred, PathStat, Vm};
-use hyp_core::dispatch::{Next, Services, direct, fast, schedule, slow};
+use hyp_core::dispatch::{Next, Services, fast, hypercall, schedule, slow};
 use hyp_core::exit::Esr;
 use hyp_core::vcpu::Vcpu;
 
 use crate::machine::Board;
 use crate::reg::wfi;
 use crate::state::State;
-use crate::{pmu, time, world};
+use crate::{pmu, world};
 
 global_asm!(
     include_str!("vectors.S"),
@@ -283,44 +284,18 @@ entries! {
     }
 
     /// One of our own calls. Full.
-    fn exit_call(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> ! {
-        let parts = parts(this, vcpu);
-        match parts.vcpu.frame.x::<0>() as u32 ^ FID_BASE {
-            IPC_CALL => jump!(ipc_call, this, entry, vcpu, 0_u64),
-            IPC_REPLY_RECV => jump!(ipc_reply_receive, this, entry, vcpu, 0_u64),
-            _ => jump!(defer_full, this, entry, vcpu, 0_u64),
+    fn exit_call(this: *mut State, entry: u64) -> ! {
+        let state = state(this);
+        state.cpu.entry = entry as u32;
+        match hypercall::round(&mut state.cpu, &mut state.board) {
+            Some(path) => enter(resume(state, path)),
+            None => {
+                state.cpu.deferred = Deferred::Sync;
+                exit_slow(this)
+            }
         }
-    }
-
-    fn ipc_call(this: *mut State, entry: u64, vcpu: *mut Vcpu, _esr: u64) -> ! {
-        let State { cpu, board, .. } = state(this);
-        if let Some(to) = direct::call(cpu, board) {
-            handed_over(cpu, board, entry, PathId::IpcCall, to)
-        }
-        jump!(defer_full, this, entry, vcpu, 0_u64)
-    }
-
-    fn ipc_reply_receive(this: *mut State, entry: u64, vcpu: *mut Vcpu, _esr: u64) -> ! {
-        let State { cpu, board, .. } = state(this);
-        if let Some(to) = direct::reply_receive(cpu, board) {
-            handed_over(cpu, board, entry, PathId::IpcReplyRecv, to)
-        }
-        jump!(defer_full, this, entry, vcpu, 0_u64)
     }
 }
-
-/// To the vCPU that the running one has handed the CPU to.
-#[inline(always)]
-fn handed_over(cpu: &mut Cpu, board: &mut Board, entry: u64, path: PathId, to: usize) -> ! {
-    world::switch(cpu, board, to);
-    slow::handed_over(cpu, board);
-    board.fire_vm_entry(path, entry as u32);
-    cpu.note(path, pmu::read().wrapping_sub(entry as u32));
-    enter(frame(cpu))
-}
-
-const IPC_CALL: u32 = Call::IpcCall as u32;
-const IPC_REPLY_RECV: u32 = Call::IpcReplyRecv as u32;
 
 extern "C" fn exit_slow(this: *mut State) -> ! {
     let state = state(this);
@@ -363,11 +338,9 @@ pub fn resume(state: &mut State, first: PathId) -> *mut Vcpu {
                 crate::power::off();
             }
             Next::Idle => {
-                cpu.account(time::ticks());
                 cpu.note(path, pmu::read().wrapping_sub(cpu.entry));
                 wfi();
                 cpu.entry = pmu::read();
-                cpu.since = time::ticks();
                 let intid = crate::gic::acknowledge();
                 path = hyp_core::dispatch::irq::serve(cpu, board, intid);
             }

@@ -345,6 +345,7 @@ fn exclusive_or_cas<M: Memory>(cpu: &mut Cpu, mem: &mut M, w: u32, size: Size) -
             cpu.set_zr(rs, wide, old);
         }
         0x0880_fc00 if rs == 31 => mem.store(addr, size, cpu.zr(rt)).ok_or(Bad::Access(addr))?,
+        0x08c0_fc00 if rs == 31 => cpu.set_zr(rt, wide, old),
         0x0840_fc00 if rs == 31 => {
             cpu.exclusive = true;
             cpu.set_zr(rt, wide, old);

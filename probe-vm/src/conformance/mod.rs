@@ -11,7 +11,7 @@ mod emu_alu;
 use crate::jit::a64::alu::{Wide, wide};
 use crate::jit::a64::flow::{bl, ret};
 use crate::jit::a64::{Reg, Width};
-use crate::jit::{CompileError, Compiler, CpuLink, HelperLink, Links, Plan, SLOT_WORDS_MAX, Scale, TimeLink};
+use crate::jit::{self, CompileError, Compiler, CpuLink, HelperLink, Links, Plan, SLOT_WORDS_MAX, Scale, TimeLink};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -41,6 +41,7 @@ pub fn links(lse: bool, helpers: &[HelperLink]) -> Links<'_> {
             ordered: false,
         },
         lse,
+        entry: jit::Entry::Function,
         dispatch: TEXT_BASE,
     }
 }

@@ -61,6 +61,14 @@ impl CostModel for JitCost<'_> {
         self.frame_time(0).saturating_add(self.metered(0, abort).0)
     }
 
+    fn context(&self, words: u64) -> u64 {
+        let provide = |l: &mut Lower<'_, '_>| {
+            l.provide(words);
+            true
+        };
+        self.metered(0, provide).0
+    }
+
     fn frame(&self, entry: u32) -> u64 {
         self.frame_time(entry)
     }

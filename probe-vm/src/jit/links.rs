@@ -48,11 +48,11 @@ pub struct TimeLink {
 pub struct MapLink {
     /// What `lddw` of the map yields: a helper's first argument.
     pub handle: u64,
-    /// Address of element 0 (of CPU 0), for arrays and per-CPU arrays; 0: never inlined.
+    /// Address of element 0 (of CPU 0) of arrays and per-CPU arrays, of CPU 0's ring of ring buffers; 0: never inlined.
     pub values: u64,
     /// Bytes from one element to the next.
     pub stride: u32,
-    /// Bytes from one CPU's elements to the next CPU's; 0 for kinds that are not per CPU.
+    /// Bytes from one CPU's elements or ring to the next CPU's; 0 for kinds that are not per CPU.
     pub cpu_stride: u32,
 }
 
@@ -98,6 +98,26 @@ pub struct HelperLink {
     pub address: u64,
 }
 
+/// Where the context of firings is: `context` bytes behind the address in a system register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ContextLink {
+    /// Register with the address of this CPU's block (`TPIDR_EL2` at EL2).
+    pub base: Sys,
+    /// Offset of the context; one instruction adds it if it is below 4,096, or below 16 Mi and a multiple of that.
+    pub offset: u32,
+}
+
+/// How compiled code is entered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// As `extern "C" fn(context: *const u8) -> u64`.
+    Function,
+    /// From a probe point: x1–x4 are the point's fields, words 3–6 of the context, and w5 is the path. VM, vCPU and CPU
+    /// are in the context already; the code adds those of the other words that the program reads. It changes x0–x7,
+    /// x12–x17 and the flags, nothing else, and its result is nobody's.
+    Point(ContextLink),
+}
+
 /// Everything outside the program that its code depends on. The bound a program was verified with holds for
 /// the links it was verified with.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +137,8 @@ pub struct Links<'l> {
     pub time: TimeLink,
     /// The core has FEAT_LSE; else atomics are load/store-exclusive loops.
     pub lse: bool,
+    /// Who enters the code, and how.
+    pub entry: Entry,
     /// What a register call is dispatched to (r1–r5, number in x5). Only conformance builds compile those.
     pub dispatch: u64,
 }

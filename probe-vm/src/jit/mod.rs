@@ -9,6 +9,7 @@
 //! (AAPCS64). It reads no memory but what the program was proven to access and the per-CPU block of [`CpuLink`].
 
 pub mod a64;
+pub mod chain;
 mod cost;
 mod emit;
 mod links;
@@ -16,7 +17,7 @@ mod lower;
 mod plan;
 
 pub use cost::JitCost;
-pub use links::{CpuLink, HelperLink, HelperTime, Links, MapLink, Scale, TimeLink};
+pub use links::{ContextLink, CpuLink, Entry, HelperLink, HelperTime, Links, MapLink, Scale, TimeLink};
 pub use lower::SLOT_WORDS_MAX;
 pub use plan::{FUNCS_MAX, LOOKBACK_MAX, Plan, Work};
 
@@ -102,6 +103,8 @@ pub struct Compiler<'a> {
     offsets: &'a mut [u32],
     verified: &'a [u64],
     stacks: [u16; FUNCS_MAX],
+    /// Words of the context that the program reads.
+    context: u64,
     base: u64,
     pass: Pass,
     pc: u32,
@@ -119,6 +122,7 @@ impl<'a> Compiler<'a> {
         base: u64,
     ) -> Result<Self, CompileError> {
         let mut compiler = Compiler::begin(verified.text(), plan, links, offsets, base)?;
+        compiler.context = verified.totals().context_words;
         for (stack, func) in compiler.stacks.iter_mut().zip(plan.funcs.iter().take(plan.count)) {
             // A subprogram that was never entered has no proven frame: it keeps the largest.
             if let Some(sub) = verified.subprograms().iter().find(|s| s.entry == func.entry) {
@@ -152,6 +156,7 @@ impl<'a> Compiler<'a> {
             offsets,
             verified: text,
             stacks,
+            context: 0,
             base,
             pass,
             pc: 0,
@@ -196,7 +201,9 @@ impl<'a> Compiler<'a> {
             return Err(CompileError::TextDiffers { pc });
         }
         if self.plan.flag(pc, FUNC) {
+            let context = self.context;
             self.emit_with(code, |lower| {
+                lower.provide(context);
                 lower.prologue();
                 Ok(())
             })?;

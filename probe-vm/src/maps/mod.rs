@@ -25,7 +25,7 @@ pub use def::{
 };
 pub use hash::LOCK_TRIES;
 pub use read::{READ_SLOTS_MAX, READ_WORDS_MAX, ReadMode, ReadOut};
-pub use ring::{RING_RECORDS_MAX, RingOut, RingQuery, record};
+pub use ring::{RING_RECORDS_MAX, RingOut, RingQuery, control, record};
 pub use word::{Sink, Source, Word};
 
 use core::sync::atomic::{AtomicU64, Ordering};

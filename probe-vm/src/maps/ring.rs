@@ -24,10 +24,19 @@ pub mod record {
     pub const HEADER_BYTES: u32 = 8;
 }
 
-// Control words of a ring, by byte: the producer's line, then the reader's.
-const PRODUCED: u32 = 0;
-const LOST: u32 = 8;
-const CONSUMED: u32 = super::CACHE_LINE_BYTES;
+/// Control words of a ring, by byte: the producer's line, then the reader's. Compiled code reserves by them.
+pub mod control {
+    /// Bytes produced.
+    pub const PRODUCED: u32 = 0;
+    /// Records lost.
+    pub const LOST: u32 = 8;
+    /// Bytes consumed.
+    pub const CONSUMED: u32 = super::super::CACHE_LINE_BYTES;
+    /// Bytes of the control words; records begin behind them.
+    pub const BYTES: u32 = super::RING_CONTROL_BYTES;
+}
+use control::{CONSUMED, LOST, PRODUCED};
+
 const LOST_REPORTED: u32 = super::CACHE_LINE_BYTES + 8;
 const CONTROL_WORDS: usize = RING_CONTROL_BYTES as usize / 8;
 const _: () = assert!(CONTROL_WORDS == 16 && CONSUMED == 64 && LOST == 8);

@@ -33,6 +33,10 @@ pub struct Header {
 
 /// Bytes of [`Header`].
 pub const HEADER_BYTES: usize = size_of::<Header>();
+/// Offset of the time.
+pub const HEADER_TIME_AT: usize = core::mem::offset_of!(Header, time_ns);
+/// Offset of the path.
+pub const HEADER_PATH_AT: usize = core::mem::offset_of!(Header, path);
 /// Offset of the 64-bit word that holds VM (low half) and vCPU (high half): what attachments filter by.
 pub const HEADER_WHO_AT: usize = core::mem::offset_of!(Header, vm);
 

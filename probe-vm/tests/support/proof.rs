@@ -24,7 +24,7 @@ pub const PROTOS: [HelperProto; 7] = [
     HelperProto::new(
         131,
         "ringbuf_reserve",
-        [MAPS, ArgKind::ConstAlloc(512), ArgKind::Any, NIL, NIL],
+        [MAPS, ArgKind::ConstAlloc(4096), ArgKind::Any, NIL, NIL],
         Ret::RecordOrNull,
     ),
     HelperProto::new(
@@ -169,6 +169,7 @@ pub fn links<'a>(maps: &'a [MapLink], cpu: CpuLink, scale: Scale) -> Links<'a> {
         cpu,
         time,
         lse: true,
+        entry: Entry::Function,
         dispatch: 0,
     }
 }

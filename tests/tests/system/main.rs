@@ -5,7 +5,6 @@ mod commands;
 mod faults;
 mod goldens;
 mod hostile;
-mod linux;
 mod platform;
 mod probes;
 mod several;

@@ -462,15 +462,6 @@ impl<C: Constants> Machine<'_, C> {
             (Some(_), None) | (None, None) => first,
             (None, Some(_)) => second,
             (Some(_), Some(_)) if first == second => first,
-            // Two places of one object: which of them is not known, but still that object.
-            (Some(y), Some(n)) if first.base == second.base && first.base != 0 => {
-                let (a, b) = (Value { base: 0, ..first }, Value { base: 0, ..second });
-                let number = self.state.number(self.symbols, y.range(a).join(n.range(b)));
-                Value {
-                    base: first.base,
-                    ..number
-                }
-            }
             (Some(y), Some(n)) => {
                 let range = y.range(first).join(n.range(second));
                 if range == Range::FULL {
@@ -597,24 +588,9 @@ impl<C: Constants> Machine<'_, C> {
         }
     }
 
-    /// The low or high half of a number that was stored as a whole.
-    fn part(&mut self, at: Value, size: u8) -> Option<Value> {
-        if size != 4 || at.index != 0 {
-            return None;
-        }
-        if let Some(whole) = self.state.load(at, 8) {
-            return Some(self.narrow32(whole));
-        }
-        let whole = self.state.load(at.plus(4u64.wrapping_neg()), 8)?;
-        Some(self.shift(whole, Shift::Lsr, 32, true))
-    }
-
     /// The value of `size` bytes at `at`: known, constant of the image, or a new unknown that later loads agree on.
     pub fn read(&mut self, at: Value, size: u8) -> Value {
         if let Some(v) = self.state.load(at, size) {
-            return v;
-        }
-        if let Some(v) = self.part(at, size) {
             return v;
         }
         if let Some(v) = at.as_exact().and_then(|a| self.constants.read_only(a, size)) {

@@ -10,7 +10,7 @@ use crate::alu::{Constants, Machine};
 use crate::branch::{assume, assume_mask, assume_zero};
 use crate::cfg::{Cfg, CfgError};
 use crate::elf::Image;
-use crate::inst::{Flow, Inst, Op, SP};
+use crate::inst::{Flow, Inst, Op};
 use crate::state::{State, Symbols, Value, covers, join};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,8 +77,6 @@ pub struct Query<'a> {
     pub slots: BTreeMap<u64, u64>,
     /// Probe sites: address of the nop → point number.
     pub sites: BTreeMap<u64, u8>,
-    /// A stack pointer of this value is one of that: the top of a stack beside another object, as a stack of its own.
-    pub stack: Option<(Value, Value)>,
     /// Counters that tell paths of different classes apart.
     pub classes: Option<Classes>,
     /// Instructions that read the counter by which the program measures itself.
@@ -516,11 +514,6 @@ impl Explorer<'_> {
                 let counted = self.query.classes.map_or(Ok(None), |c| c.of(&mut machine, inst));
                 machine.apply(inst);
                 item.state = machine.state;
-                if let Some((top, own)) = self.query.stack
-                    && item.state.get(SP) == top
-                {
-                    item.state.set(SP, own);
-                }
                 match counted {
                     Ok(class) => item.class = class.or(item.class),
                     Err(Ambiguous) => {

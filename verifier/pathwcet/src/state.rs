@@ -6,8 +6,7 @@
 
 use crate::inst::{Reg, ZR};
 use crate::range::Range;
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::collections::BTreeMap;
 
 /// Name of an unknown; 0 is "none".
 pub type Sym = u32;
@@ -68,15 +67,6 @@ pub enum Flags {
     },
 }
 
-/// What is assumed of the objects that a path begins with.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Objects {
-    /// Bases of objects apart from each other and from the image's variables.
-    pub apart: BTreeSet<Sym>,
-    /// (base, offset) of numbers that stores at computed indices and through other pointers leave alone.
-    pub firm: BTreeSet<(Sym, u64)>,
-}
-
 /// Machine state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
@@ -94,9 +84,6 @@ pub struct State {
     pub sysregs: BTreeMap<u16, Value>,
     /// Base symbol of the stack.
     pub stack: Sym,
-    /// Bases of objects that no address of another object reaches, and numbers in them that only a store to their very
-    /// address changes, whatever is stored at a computed index.
-    pub ground: Rc<Objects>,
     /// A stack address has gone to memory or been lost: stores through unknown pointers may hit the stack.
     pub escaped: bool,
 }
@@ -133,7 +120,6 @@ impl State {
             low: BTreeMap::new(),
             sysregs: BTreeMap::new(),
             stack,
-            ground: Rc::default(),
             escaped: false,
         }
     }
@@ -239,16 +225,7 @@ impl State {
             self.symbol_range(address.index)
         };
         let (stack, escaped) = (self.stack, self.escaped);
-        let ground = Rc::clone(&self.ground);
-        let known = address.base == 0 || ground.apart.contains(&address.base);
         self.memory.retain(|(base, offset), (bytes, _)| {
-            let exact = *base == address.base && address.index == 0;
-            if !exact && ground.firm.contains(&(*base, *offset)) {
-                return true;
-            }
-            if *base != address.base && known && (*base == 0 || ground.apart.contains(base)) {
-                return true;
-            }
             if *base == address.base {
                 // Same object: kept unless the byte ranges can meet. Offsets compare as signed distances.
                 let low = address.add.wrapping_add(span.lo);
@@ -360,7 +337,6 @@ pub fn join(a: &State, b: &State, symbols: &mut Symbols) -> State {
         low,
         sysregs,
         stack: a.stack,
-        ground: Rc::clone(&a.ground),
         escaped,
     };
     out.collect();

@@ -13,8 +13,7 @@ const fn goal(name: &'static str, most: f64, obstacle: &'static str) -> Goal {
 
 const SWITCHES: &str = "two switches of VM, each saving and loading all EL1 system registers and list registers";
 const ROAD: &str = "the road in and out with its measurement (see psci_version) leaves too little for this";
-const FIRING: &str =
-    "the trampoline that keeps a disabled point at one nop saves what the fast path keeps in registers";
+const FIRING: &str = "the point's own block, or what the probe reads of its context";
 
 /// Goals in the unit of the row; lower is better for all of them.
 const GOALS: &[Goal] = &[

@@ -5,7 +5,7 @@ use hyp_abi::record::Pool;
 use hyp_abi::{Rights, Status, VMS_MAX};
 use probe_vm::points::PointId;
 
-use super::publish::RunProbe;
+use super::publish::ProbeCode;
 use super::{ATTACHMENTS_MAX, Caller, Probes, Refused, State};
 use crate::admit::rta::Task;
 use crate::admit::{Admission, Refusal};
@@ -15,18 +15,16 @@ use crate::admit::{Admission, Refusal};
 pub struct Armed<C> {
     id: u64,
     slot: u8,
-    /// VM word of the context must be `vm` in the bits of `vm_mask`.
-    vm: u32,
-    vm_mask: u32,
+    /// Whose events it sees; everyone's without.
+    vm: Option<u32>,
     time_bound: u64,
     code: C,
 }
 
-impl<C: RunProbe> Armed<C> {
-    /// True if events of `vm` pass the filter. *Hot.*
-    #[inline]
-    pub const fn wants(&self, vm: u32) -> bool {
-        vm & self.vm_mask == self.vm
+impl<C: ProbeCode> Armed<C> {
+    /// The VM whose events it sees; `None`: every VM's.
+    pub const fn vm(&self) -> Option<u32> {
+        self.vm
     }
 
     /// Slot of its program.
@@ -34,8 +32,7 @@ impl<C: RunProbe> Armed<C> {
         self.slot as usize
     }
 
-    /// The code. *Hot.*
-    #[inline]
+    /// The code.
     pub const fn code(&self) -> C {
         self.code
     }
@@ -47,16 +44,13 @@ pub struct PointArms<C> {
     /// Packed: the first `None` ends it.
     list: [Option<Armed<C>>; ATTACHMENTS_MAX],
     count: usize,
-    /// The code of a probe that is alone on its point and sees every VM: the common case, run without filter or loop.
-    alone: Option<C>,
 }
 
-impl<C: RunProbe> PointArms<C> {
+impl<C: ProbeCode> PointArms<C> {
     pub(super) const fn new() -> Self {
         Self {
             list: [const { None }; ATTACHMENTS_MAX],
             count: 0,
-            alone: None,
         }
     }
 
@@ -64,36 +58,6 @@ impl<C: RunProbe> PointArms<C> {
     #[inline]
     pub const fn count(&self) -> usize {
         self.count
-    }
-
-    /// Runs every probe whose filter lets `vm` through on `context`. *Hot.*
-    #[inline(always)]
-    pub fn fire(&self, vm: u32, context: &[u8]) {
-        match self.alone {
-            Some(code) => {
-                code.run(context);
-            }
-            None => self.fire_each(vm, context),
-        }
-    }
-
-    /// Apart, so that the common case needs no frame.
-    #[inline(never)]
-    fn fire_each(&self, vm: u32, context: &[u8]) {
-        for armed in &self.list {
-            let Some(armed) = armed else { return };
-            if armed.wants(vm) {
-                armed.code.run(context);
-            }
-        }
-    }
-
-    /// After every change of the list.
-    fn settle(&mut self) {
-        self.alone = match &self.list {
-            [Some(only), None, ..] if only.vm_mask == 0 => Some(only.code),
-            _ => None,
-        };
     }
 
     /// The probes.
@@ -107,7 +71,6 @@ impl<C: RunProbe> PointArms<C> {
             rest.rotate_left(1);
         }
         self.count -= usize::from(gone.is_some());
-        self.settle();
         gone
     }
 }
@@ -123,17 +86,10 @@ pub struct Attached {
     pub switch: bool,
 }
 
-impl<C: RunProbe> Probes<'_, C> {
-    /// The probes of a point. *Hot.*
-    #[inline]
+impl<C: ProbeCode> Probes<'_, C> {
+    /// The probes of a point.
     pub fn arms(&self, point: PointId) -> Option<&PointArms<C>> {
         self.arms.get(point as usize)
-    }
-
-    /// The probes of the point of number `point`. *Hot.*
-    #[inline]
-    pub fn arms_at(&self, point: usize) -> Option<&PointArms<C>> {
-        self.arms.get(point)
     }
 
     /// ProbeAttach. `filter`: a VM id or [`FILTER_ANY`], which means every VM that the caller may see.
@@ -152,7 +108,7 @@ impl<C: RunProbe> Probes<'_, C> {
             return Err(Refused::with(Status::InvalidArg, &[2]));
         }
         let point = p.point;
-        let (vm, vm_mask) = self.filter(caller, filter)?;
+        let vm = self.filter(caller, filter)?;
         let Some(published) = &p.published else {
             return Err(Refused::state(self.state(slot)?));
         };
@@ -170,7 +126,6 @@ impl<C: RunProbe> Probes<'_, C> {
             id: self.next_handle,
             slot: slot as u8,
             vm,
-            vm_mask,
             time_bound,
             code: published.code(),
         };
@@ -182,7 +137,6 @@ impl<C: RunProbe> Probes<'_, C> {
             *place = Some(armed);
             switch = arms.count == 0;
             arms.count += 1;
-            arms.settle();
         }
         self.program_mut(slot)?.attachments += 1;
         Ok(Attached {
@@ -231,7 +185,6 @@ impl<C: RunProbe> Probes<'_, C> {
             && let Some(place) = arms.list.get_mut(i)
         {
             *place = Some(new);
-            arms.settle();
         }
         self.program_mut(slot)?.attachments += 1;
         self.let_go(usize::from(old.slot));
@@ -275,18 +228,18 @@ impl<C: RunProbe> Probes<'_, C> {
         }
     }
 
-    /// Word and mask that the VM word of a context must match.
-    fn filter(&self, caller: Caller, filter: u64) -> Result<(u32, u32), Refused> {
+    /// The VM whose events an attachment sees.
+    fn filter(&self, caller: Caller, filter: u64) -> Result<Option<u32>, Refused> {
         let system = caller.rights.contains(Rights::PROBE_SYSTEM);
         if filter == FILTER_ANY {
-            return Ok(if system { (0, 0) } else { (caller.vm, u32::MAX) });
+            return Ok((!system).then_some(caller.vm));
         }
         let vm = u32::try_from(filter).ok().filter(|v| (*v as usize) < VMS_MAX);
         let vm = vm.ok_or(Refused::with(Status::InvalidArg, &[3]))?;
         if vm != caller.vm && !system {
             return Err(Refused::with(Status::Denied, &[u64::from(Rights::PROBE_SYSTEM.bits())]));
         }
-        Ok((vm, u32::MAX))
+        Ok(Some(vm))
     }
 
     /// Point and place of attachment `id` that the caller may touch: at most 16 × [`ATTACHMENTS_MAX`] looked at.

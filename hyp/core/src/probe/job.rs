@@ -7,12 +7,12 @@ use hyp_abi::Status;
 use hyp_abi::record::Pool;
 use probe_vm::env::{environment, layout};
 use probe_vm::image::limits;
-use probe_vm::jit::{Compiler, JitCost, Links, MapLink, Plan};
+use probe_vm::jit::{Compiler, Entry, JitCost, Links, MapLink, Plan};
 use verifier::{MapDesc, Memory, ObjectLayout, Program, Step, Verified, Verifier};
 
 use super::compile::Compiled;
 use super::maps::{Clearing, MapTable, Taken};
-use super::publish::{CodeMemory, RunProbe};
+use super::publish::{CodeMemory, ProbeCode};
 use super::stage::Staged;
 use super::workshop::{Desk, Shelf};
 use super::{COMPILE_SLOTS, Caller, Platform, Probes, Refused, State, VERIFY_UNITS_MAX};
@@ -257,6 +257,7 @@ fn link<'w>(platform: &'w Platform<'w>, maps: &'w [MapLink]) -> Links<'w> {
         cpu: platform.cpu,
         time: platform.time,
         lse: platform.lse,
+        entry: Entry::Point(platform.context),
         dispatch: 0,
     }
 }
@@ -302,7 +303,7 @@ fn unplannable(e: probe_vm::jit::CompileError) -> Refused {
     Refused::with(Status::Rejected, &[pc, REASON_CODE + number])
 }
 
-impl<'w, C: RunProbe> Probes<'w, C> {
+impl<'w, C: ProbeCode> Probes<'w, C> {
     /// ProbeVerify: spends up to `units` units (capped to [`VERIFY_UNITS_MAX`]). A rejected program is unloaded at once.
     pub fn verify(&mut self, caller: Caller, handle: u64, units: u64, now_ns: u64) -> Result<Verification, Refused> {
         let slot = self.find(caller, handle)?;

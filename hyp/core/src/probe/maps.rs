@@ -7,10 +7,10 @@ use hyp_abi::record::{MapInfo, Pool};
 use probe_vm::env::describe;
 use probe_vm::image::{Image, Name, limits};
 use probe_vm::jit::MapLink;
-use probe_vm::maps::{Geometry, Map};
+use probe_vm::maps::{Geometry, Map, MapKind};
 use verifier::MapDesc;
 
-use super::publish::RunProbe;
+use super::publish::ProbeCode;
 use super::ranges::Ranges;
 use super::{Caller, MAPS_MAX, Platform, Probes, Refused};
 
@@ -174,16 +174,20 @@ impl MapTable {
     pub fn describe(&self, slot: u8, map_base: u64) -> Option<(MapDesc, MapLink)> {
         let s = self.get(slot)?;
         let g = &s.geometry;
-        let array = g.def.kind.is_array();
+        let map_at = map_base + s.offset();
         let link = MapLink {
             handle: u64::from(slot) + 1,
-            values: if array {
-                map_base + u64::from(s.at) * 8 + u64::from(g.values_at)
+            values: match g.def.kind {
+                MapKind::RingBuf => map_at,
+                kind if kind.is_array() => map_at + u64::from(g.values_at),
+                _ => 0,
+            },
+            stride: g.stride,
+            cpu_stride: if g.def.kind.is_per_cpu() || g.def.kind == MapKind::RingBuf {
+                g.cpu_stride
             } else {
                 0
             },
-            stride: g.stride,
-            cpu_stride: if g.def.kind.is_per_cpu() { g.cpu_stride } else { 0 },
         };
         Some((describe(&g.def), link))
     }
@@ -252,7 +256,7 @@ impl Clearing {
     }
 }
 
-impl<C: RunProbe> Probes<'_, C> {
+impl<C: ProbeCode> Probes<'_, C> {
     /// The map of index `index` of a program, for reads and updates by hypercall. Its operations are in [`MapSlot::map`]. Maps of a program that is
     /// not verified yet are not shown: their memory may still hold another's values.
     pub fn map(&self, caller: Caller, handle: u64, index: u64) -> Result<&MapSlot, Refused> {

@@ -27,7 +27,8 @@ pub use attach::{Armed, Attached, PointArms};
 pub use compile::Compiled;
 pub use job::{Compilation, Verification};
 pub use maps::MapSlot;
-pub use publish::{CodeMemory, Published, RunProbe};
+pub use publish::{CodeMemory, ProbeCode, Published};
+pub use unload::Disarmed;
 pub use workshop::{Desk, Shelf, Workshop};
 
 use core::sync::atomic::AtomicU64;
@@ -35,7 +36,7 @@ use core::sync::atomic::AtomicU64;
 use hyp_abi::record::{Pool, ProgramInfo};
 use hyp_abi::{Rights, Status, VMS_MAX};
 use probe_vm::image::{Name, limits};
-use probe_vm::jit::{CpuLink, HelperLink, HelperTime, TimeLink};
+use probe_vm::jit::{ContextLink, CpuLink, HelperLink, HelperTime, TimeLink};
 use probe_vm::points::{POINT_COUNT, PointId};
 use verifier::CoreModel;
 
@@ -47,7 +48,8 @@ pub const PROGRAMS_MAX: usize = 32;
 /// Maps of the system.
 pub const MAPS_MAX: usize = 64;
 /// Probes on one point; they run in the order of attachment.
-pub const ATTACHMENTS_MAX: usize = 4;
+pub const ATTACHMENTS_MAX: usize = probe_vm::jit::chain::PROBES_MAX;
+const _: () = assert!(VMS_MAX as u32 - 1 <= probe_vm::jit::chain::VM_MAX);
 /// After this long without a step a job can be displaced by another VM.
 pub const JOB_IDLE_NS: u64 = 1_000_000_000;
 /// Units of one verify step at most: bounds the stay of `hypercall.probe_verify`, and so the blocking of every deadline. A unit is one abstract
@@ -132,6 +134,8 @@ pub struct Platform<'w> {
     pub core: &'w CoreModel,
     /// How code learns its CPU.
     pub cpu: CpuLink,
+    /// Where the context of firings is.
+    pub context: ContextLink,
     /// How code reads the time.
     pub time: TimeLink,
     /// FEAT_LSE is there.
@@ -190,7 +194,7 @@ pub struct Probes<'w, C> {
     next_handle: u64,
 }
 
-impl<'w, C: RunProbe> Probes<'w, C> {
+impl<'w, C: ProbeCode> Probes<'w, C> {
     /// No program, no map.
     pub fn new(platform: &'w Platform<'w>) -> Self {
         Self {

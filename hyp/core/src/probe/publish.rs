@@ -6,15 +6,12 @@ use super::compile::Compiled;
 use super::{Probes, Refused};
 
 /// Code that can be run. el2's implementation has a private constructor, so that only [`CodeMemory::publish`] makes one.
-pub trait RunProbe: Copy {
-    /// Runs the probe on a point's context and returns its r0, which nobody uses but tests.
-    fn run(self, context: &[u8]) -> u64;
-}
+pub trait ProbeCode: Copy {}
 
 /// Code memory, written through one alias and executed through another.
 pub trait CodeMemory {
     /// Reference to published code.
-    type Code: RunProbe;
+    type Code: ProbeCode;
     /// The writable alias of `words` words from word `at`; `None` if they are not all there.
     fn writable(&mut self, at: u32, words: u32) -> Option<&mut [u32]>;
     /// Makes `words` words from `at` visible to instruction fetch (cache maintenance, barriers); the entry is word `at`.
@@ -30,7 +27,7 @@ pub struct Published<C> {
     time_bound: u64,
 }
 
-impl<C: RunProbe> Published<C> {
+impl<C: ProbeCode> Published<C> {
     /// Words of code.
     pub const fn words(&self) -> u32 {
         self.words
@@ -50,7 +47,7 @@ impl<C: RunProbe> Published<C> {
     }
 }
 
-impl<C: RunProbe> Probes<'_, C> {
+impl<C: ProbeCode> Probes<'_, C> {
     /// Keeps of the code memory what the code needs.
     pub(super) fn publish(
         &mut self,

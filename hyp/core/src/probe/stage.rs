@@ -6,7 +6,7 @@ use probe_vm::image::{Image, ImageError, limits};
 use probe_vm::points::PointId;
 
 use super::job::Job;
-use super::publish::RunProbe;
+use super::publish::ProbeCode;
 use super::workshop::Workshop;
 use super::{Caller, JOB_IDLE_NS, PROGRAMS_MAX, Probes, Program, Refused};
 
@@ -19,7 +19,7 @@ pub(super) struct Staged<'w> {
     _sealed: (),
 }
 
-impl<'w, C: RunProbe> Probes<'w, C> {
+impl<'w, C: ProbeCode> Probes<'w, C> {
     /// ProbeStage: an image of `bytes` bytes that `copy` fetches from the caller's memory, once. → program handle.
     ///
     /// `workshop` is called if no job holds it; `copy` gets exactly `bytes` bytes to fill and says whether the guest's buffer was good

@@ -6,11 +6,20 @@
 use hyp_abi::Status;
 use probe_vm::points::PointId;
 
-use super::publish::RunProbe;
+use super::publish::ProbeCode;
 use super::{ATTACHMENTS_MAX, Caller, PROGRAMS_MAX, Probes, Refused};
 use crate::admit::Admission;
 
-impl<C: RunProbe> Probes<'_, C> {
+/// Points that lost probes, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disarmed {
+    /// Those that lost any.
+    pub changed: u32,
+    /// Those of them that have none any more.
+    pub off: u32,
+}
+
+impl<C: ProbeCode> Probes<'_, C> {
     /// ProbeUnload. `Busy` while attached.
     pub fn unload(&mut self, caller: Caller, handle: u64) -> Result<(), Refused> {
         let slot = self.find(caller, handle)?;
@@ -21,15 +30,16 @@ impl<C: RunProbe> Probes<'_, C> {
         Ok(())
     }
 
-    /// VM `vm` has stopped: all its probes and maps go. → the points (as bits) that have no probe any more and had one.
-    pub fn vm_stopped(&mut self, vm: u32, admission: &mut Admission) -> u32 {
-        let mut off = 0;
+    /// VM `vm` has stopped: all its probes and maps go. → the points that lost one.
+    pub fn vm_stopped(&mut self, vm: u32, admission: &mut Admission) -> Disarmed {
+        let mut lost = Disarmed::default();
         for point in PointId::ALL {
             for i in (0..ATTACHMENTS_MAX).rev() {
                 let Some(armed) = self.armed(point, i) else { continue };
                 let owned = self.program(armed.slot()).is_ok_and(|p| p.vm == vm);
-                if owned && self.disarm(point, i, admission) {
-                    off |= 1 << point as u32;
+                if owned {
+                    lost.changed |= 1 << point as u32;
+                    lost.off |= u32::from(self.disarm(point, i, admission)) << point as u32;
                 }
             }
         }
@@ -38,7 +48,7 @@ impl<C: RunProbe> Probes<'_, C> {
                 self.drop_program(slot);
             }
         }
-        off
+        lost
     }
 
     /// Frees a slot with all that belongs to it. The program is not attached.

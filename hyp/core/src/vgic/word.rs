@@ -4,7 +4,6 @@
 pub(super) const PRIORITY_MASK: u8 = 0xf8;
 
 #[derive(Clone, Debug)]
-#[repr(C)]
 pub(super) struct Word {
     pub group: u32,
     pub enabled: u32,

@@ -1,10 +1,10 @@
 //! What `hyp-core` needs of the machine to run probes: memory, code pages, helpers, and the hypercalls on them.
 
 mod code;
+pub mod fire;
 mod guest;
 mod helpers;
 mod services;
 pub mod store;
 
-pub use code::Code;
 pub use services::Probing;

@@ -6,11 +6,12 @@ use hyp_abi::{Call, PathId, Status};
 use hyp_core::admit::Basis;
 use hyp_core::cpu::{Cpu, Vm};
 use hyp_core::dispatch::{PathBudget, Services};
-use hyp_core::probe::{Caller, Refused};
+use hyp_core::probe::{Caller, Probes, Refused};
 use hyp_core::probe_vm::maps::{MapError, ReadMode, UpdateFlag};
 use hyp_core::probe_vm::points::PointId;
 
-use super::code::Pages;
+use super::code::{Code, Pages};
+use super::fire;
 use super::guest::{GuestBytes, GuestSink};
 use super::store::{self, MAP_WORDS, Store};
 use crate::machine::Board;
@@ -43,11 +44,14 @@ impl Services<Board> for Probing {
     }
 
     fn stopped(&mut self, vm: u32) {
-        let Store { probes, admission, .. } = store::exclusive();
-        let off = probes.vm_stopped(vm, admission);
+        let store = store::exclusive();
+        let lost = store.probes.vm_stopped(vm, &mut store.admission);
         for point in PointId::ALL {
-            if off >> point as u32 & 1 != 0 {
+            if lost.off >> point as u32 & 1 != 0 {
                 sites::switch(point, false);
+            }
+            if lost.changed >> point as u32 & 1 != 0 {
+                rearm(&store.probes, point);
             }
         }
     }
@@ -158,13 +162,25 @@ fn attach(caller: Caller, store: &mut Store, call: Call, x: [u64; 6]) -> Answer 
         Call::ProbeReplace => probes.replace(caller, x[0], x[1], admission, tasks)?,
         _ => probes.detach(caller, x[0], admission)?,
     };
-    if done.switch {
-        sites::switch(done.point, on);
+    // A site leads to its stub only while the stub leads to probes.
+    if done.switch && !on {
+        sites::switch(done.point, false);
+    }
+    rearm(probes, done.point);
+    if done.switch && on {
+        sites::switch(done.point, true);
     }
     if on {
         out[0] = done.id;
     }
     Ok(out)
+}
+
+/// Makes the stub of `point` lead to the probes that are on it now.
+fn rearm(probes: &Probes<'static, Code>, point: PointId) {
+    if let Some(arms) = probes.arms(point) {
+        fire::arm(point, arms);
+    }
 }
 
 fn map_error(error: MapError) -> Refused {

@@ -13,7 +13,7 @@ use hyp_core::admit::rta::{TASKS_MAX, Task};
 use hyp_core::probe::{Desk, Platform, Probes, Shelf, Workshop};
 use hyp_core::probe_vm::image::limits::{IMAGE_BYTES_MAX, INSNS_MAX};
 use hyp_core::probe_vm::jit::a64::flow::Sys;
-use hyp_core::probe_vm::jit::{CpuLink, HelperLink, Scale, TimeLink, Work};
+use hyp_core::probe_vm::jit::{ContextLink, CpuLink, HelperLink, Scale, TimeLink, Work};
 use hyp_core::verifier::{CoreModel, Pool};
 
 use super::code::{CODE_WORDS, Code};
@@ -96,6 +96,12 @@ static STORE: Cell<Store> = Cell::new();
 static LINKS: Cell<[HelperLink; helpers::COUNT]> = Cell::new();
 static PLATFORM: Cell<Platform<'static>> = Cell::new();
 
+/// Where compiled code finds the context of a firing.
+pub const CONTEXT: ContextLink = ContextLink {
+    base: Sys::TpidrEl2,
+    offset: crate::percpu::PerCpu::CONTEXT_FROM_STATE as u32,
+};
+
 /// Sets everything up; once, at boot, before the first guest runs.
 pub fn init() {
     let helpers = LINKS.set(helpers::links());
@@ -104,6 +110,7 @@ pub fn init() {
         helper_times: &hyp_core::probe_vm::env::HELPER_TIMES,
         core: &CoreModel::INSNS,
         cpu: CpuLink::Single,
+        context: CONTEXT,
         time: TimeLink {
             counter: Sys::CntpctEl0,
             scale: Scale::Shift(TICK_SHIFT),

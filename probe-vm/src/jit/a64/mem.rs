@@ -137,6 +137,11 @@ pub const fn stlxr(width: Width, ws: Reg, rt: Reg, rn: Reg) -> u32 {
     word_or_x(width) | 0x0800_fc00 | ws.at(16) | rn.at(5) | rt.at(0)
 }
 
+/// `ldar xt, [xn]`: a load with acquire.
+pub const fn ldar(rt: Reg, rn: Reg) -> u32 {
+    0xc8df_fc00 | rn.at(5) | rt.at(0)
+}
+
 /// `stlr xt, [xn]`: a store with release.
 pub const fn stlr(rt: Reg, rn: Reg) -> u32 {
     0xc89f_fc00 | rn.at(5) | rt.at(0)

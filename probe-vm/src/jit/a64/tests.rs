@@ -237,6 +237,7 @@ fn mem_cases(g: &mut Rng, out: &mut Cases) {
     out.push((str_pre(p, Reg::SP, at), format!("str x{}, [sp, #{at}]!", p.0)));
     out.push((ldr_post(p, Reg::SP, at), format!("ldr x{}, [sp], #{at}", p.0)));
     out.push((stlr(p, base), format!("stlr x{}, [x{}]", p.0, base.0)));
+    out.push((ldar(p, base), format!("ldar x{}, [x{}]", p.0, base.0)));
     for (op, name) in [
         (Lse::Add, "ldadd"),
         (Lse::Clr, "ldclr"),

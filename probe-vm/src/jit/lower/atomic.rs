@@ -13,10 +13,10 @@ use verifier::insn::{self, AtomicOp, Insn};
 /// failure is another CPU's success, so more failures than this many need as many writers at once.
 pub const EXCLUSIVE_TRIES: u32 = 16;
 
-const OLD: Reg = Reg(10);
-const NEW: Reg = Reg(11);
-const STATUS: Reg = Reg(12);
-const TRIES: Reg = Reg(13);
+const OLD: Reg = Reg(12);
+const NEW: Reg = Reg(13);
+const STATUS: Reg = Reg(14);
+const TRIES: Reg = Reg(15);
 
 impl Lower<'_, '_> {
     pub(super) fn atomic(&mut self, insn: &Insn, size: insn::Size, op: AtomicOp, fetch: bool) {

@@ -3,13 +3,12 @@
 use super::frame::LOOP_REGS;
 use super::{Lower, R0, T0, T1, X0};
 use crate::jit::CompileError;
-use crate::jit::a64::alu::{self as enc, AddSub, Logic, Wide};
-use crate::jit::a64::mem::{Access, Size, offset, stlr};
+use crate::jit::a64::alu::{self as enc, AddSub, Wide};
+use crate::jit::a64::mem::{Access, Size, offset};
 use crate::jit::a64::{Cond, Reg, Width, flow, imm};
 use crate::jit::emit::Branch;
 use crate::jit::links::{CpuLink, MapLink, Scale};
 use crate::jit::plan::{INLINE, Key, helper};
-use crate::maps::record;
 use verifier::cost::A64Class;
 use verifier::env::{MapDesc, MapKind};
 
@@ -30,8 +29,9 @@ impl Lower<'_, '_> {
         if self.plan.flag(self.pc, INLINE) {
             match id {
                 helper::MAP_LOOKUP_ELEM => return self.inline_lookup(),
-                helper::KTIME_GET_NS => self.inline_time(),
+                helper::KTIME_GET_NS => self.time_into(R0),
                 helper::GET_SMP_PROCESSOR_ID => self.cpu_number(R0),
+                helper::RINGBUF_RESERVE => return self.inline_ring_reserve(),
                 helper::RINGBUF_SUBMIT => self.inline_ring_end(false),
                 helper::RINGBUF_DISCARD => self.inline_ring_end(true),
                 _ => self.inline_loop(),
@@ -156,7 +156,14 @@ impl Lower<'_, '_> {
 
     /// Adds this CPU's part of a per-CPU array to `T1`. `key` is left alone.
     fn add_cpu(&mut self, map: &MapDesc, link: &MapLink, key: Reg) {
-        if map.kind == MapKind::PERCPU_ARRAY && self.links.cpu != CpuLink::Single {
+        if map.kind == MapKind::PERCPU_ARRAY {
+            self.add_cpu_stride(link, key);
+        }
+    }
+
+    /// Adds the distance of this CPU's part of a map to `T1`. `key` is left alone.
+    pub(super) fn add_cpu_stride(&mut self, link: &MapLink, key: Reg) {
+        if self.links.cpu != CpuLink::Single {
             self.cpu_number(T0);
             // r1–r5 are dead after the call, so one that is not the key is free.
             let scratch = if key == X0 { Reg(1) } else { X0 };
@@ -164,42 +171,21 @@ impl Lower<'_, '_> {
         }
     }
 
-    /// Ends a ring record: its header word, in front of the data, loses the busy bit, with release.
-    fn inline_ring_end(&mut self, discard: bool) {
-        let (header, data) = (-(record::HEADER_BYTES as i32), X0);
-        if let Some(word) = offset(Access::Load, Size::X, T0, data, header) {
-            self.put(A64Class::Load, word);
-        }
-        if let Some(field) = imm::logical(!record::BUSY, Width::X) {
-            self.emit.alu(enc::logic_imm(Logic::And, Width::X, T0, T0, field));
-        }
-        if discard && let Some(field) = imm::logical(record::DISCARDED, Width::X) {
-            self.emit.alu(enc::logic_imm(Logic::Orr, Width::X, T0, T0, field));
-        }
-        self.emit.alu(enc::add_sub_imm(
-            AddSub::Sub,
-            Width::X,
-            T1,
-            data,
-            (record::HEADER_BYTES, false),
-        ));
-        self.put(A64Class::Store, stlr(T0, T1));
-    }
-
-    fn inline_time(&mut self) {
+    /// `rd` = now, in ns. `rd` is neither scratch register.
+    pub(super) fn time_into(&mut self, rd: Reg) {
         let time = self.links.time;
         if time.ordered {
             self.put(A64Class::Barrier, flow::ISB);
         }
-        self.put(A64Class::System, flow::mrs(R0, time.counter));
+        self.put(A64Class::System, flow::mrs(rd, time.counter));
         match time.scale {
             Scale::Shift(0) => {}
-            Scale::Shift(n) => self.emit.alu(enc::lsl_imm(Width::X, R0, R0, n as u32 & 63)),
+            Scale::Shift(n) => self.emit.alu(enc::lsl_imm(Width::X, rd, rd, n as u32 & 63)),
             Scale::MulShift { mult, shift } => {
                 self.emit.constant(Width::X, T0, mult);
-                self.put(A64Class::Mul, enc::madd(Width::X, T1, R0, T0, Reg::ZR));
-                self.put(A64Class::Mul, enc::umulh(R0, R0, T0));
-                self.emit.alu(enc::extr(R0, R0, T1, shift as u32));
+                self.put(A64Class::Mul, enc::madd(Width::X, T1, rd, T0, Reg::ZR));
+                self.put(A64Class::Mul, enc::umulh(rd, rd, T0));
+                self.emit.alu(enc::extr(rd, rd, T1, shift as u32));
             }
         }
     }

@@ -1,12 +1,12 @@
 //! Entering and leaving functions, and giving up.
 
 use super::{Lower, R0, X0};
-use crate::jit::ABORTED;
 use crate::jit::a64::alu::{self as enc, AddSub};
 use crate::jit::a64::mem::{Access, Size};
 use crate::jit::a64::mem::{PairMode, ldp, ldr_post, offset, stp, str_pre};
 use crate::jit::a64::{Reg, Width, flow};
 use crate::jit::plan::{Func, TO_X0};
+use crate::jit::{ABORTED, Entry};
 use verifier::cost::A64Class;
 
 /// Registers a `bpf_loop` keeps across its callback: index, count, context, callback.
@@ -14,9 +14,14 @@ pub(super) const LOOP_REGS: [Reg; 4] = [Reg(23), Reg(24), Reg(25), Reg(27)];
 /// SP of the entry function, kept where an exclusive loop may have to give up inside a callee.
 const ENTRY_SP: Reg = Reg(26);
 
+/// Registers that helpers may change and who fires a point keeps.
+const FIRING: [Reg; 5] = [Reg(8), Reg(9), Reg(10), Reg(11), Reg(18)];
+/// Most registers a function saves: [`ENTRY_SP`], the link register, r6–r9, those of a loop and of who fires.
+const SAVES_MAX: usize = 6 + LOOP_REGS.len() + FIRING.len();
+
 /// The registers a function saves.
 struct Saves {
-    regs: [Reg; 10],
+    regs: [Reg; SAVES_MAX],
     count: usize,
 }
 
@@ -57,7 +62,7 @@ impl Lower<'_, '_> {
 
     fn saves(&self, func: &Func) -> Saves {
         let mut saves = Saves {
-            regs: [Reg::ZR; 10],
+            regs: [Reg::ZR; SAVES_MAX],
             count: 0,
         };
         let (mut calls, mut loops, mut uses) = (func.calls, func.loops, func.uses);
@@ -80,6 +85,11 @@ impl Lower<'_, '_> {
         }
         if loops {
             for r in LOOP_REGS {
+                saves.add(r);
+            }
+        }
+        if func.entry == 0 && matches!(self.links.entry, Entry::Point(_)) && self.plan.helpers {
+            for r in FIRING {
                 saves.add(r);
             }
         }
@@ -160,7 +170,7 @@ impl Lower<'_, '_> {
 
     /// The exit at slot `at`, which may be another than the one being emitted.
     pub(crate) fn leave(&mut self, at: u32) {
-        if self.func.entry == 0 && !self.plan.flag(at, TO_X0) {
+        if self.func.entry == 0 && self.links.entry == Entry::Function && !self.plan.flag(at, TO_X0) {
             self.emit.alu(enc::mov_reg(Width::X, X0, R0));
         }
         self.epilogue();

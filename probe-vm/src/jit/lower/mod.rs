@@ -2,15 +2,20 @@
 //!
 //! The same code counts (for [`super::cost`] and for the first pass) and writes: a cost cannot differ from
 //! what is emitted. Registers: r1–r5 are x0–x4, so a helper finds its arguments in place; r0 is x5; r6–r9 are
-//! x19–x22 in functions that call and x6–x9 in those that do not, which then save nothing; r10 is SP plus
-//! the frame's size and occupies no register. x16 and x17 are scratch, x10–x15 too in exclusive loops.
+//! x19–x22 in functions that call and x6, x7, x12, x13 in those that do not, which then save nothing; r10 is SP plus
+//! the frame's size and occupies no register. x16 and x17 are scratch, x12–x15 too in exclusive loops. x8–x11 and x18
+//! are left alone: what a probe point interrupts keeps values there.
 
 mod alu;
 mod atomic;
 mod call;
+mod entry;
 mod frame;
 mod jump;
 mod mem;
+mod ring;
+
+pub(crate) use ring::reserves_in_place;
 
 use super::CompileError;
 use super::a64::alu::{self as enc, AddSub};
@@ -31,8 +36,8 @@ pub(super) const R0: Reg = Reg(5);
 pub(super) const X0: Reg = Reg(0);
 
 /// Most words one slot becomes. Bounds code size: a buffer of this many words a slot always suffices.
-/// The longest: an exclusive loop with a far offset, or an inlined per-CPU lookup with 64-bit addresses.
-pub const SLOT_WORDS_MAX: u32 = 32;
+/// The longest: a record reserved in place, its ring at a 64-bit address, on one of several CPUs.
+pub const SLOT_WORDS_MAX: u32 = 48;
 
 /// What the lowering of one instruction works with.
 pub(crate) struct Lower<'a, 'o> {
@@ -74,6 +79,7 @@ impl<'a, 'o> Lower<'a, 'o> {
             0 => R0,
             1..=5 => Reg(r - 1),
             6..=9 if self.func.calls => Reg(r + 13),
+            8 | 9 => Reg(r + 4),
             _ => Reg(r),
         }
     }
@@ -138,6 +144,8 @@ impl<'a, 'o> Lower<'a, 'o> {
             return Ok(());
         }
         let insn = match self.plan.decode(pc)? {
+            // Makes the result of a program whose result is nobody's.
+            Decoded::Insn(insn) if self.discards_result(&insn) => return Ok(()),
             Decoded::Insn(insn) => insn,
             Decoded::CallRegister(reg) => {
                 self.call_register(reg);

@@ -8,6 +8,7 @@ mod track;
 
 use super::CompileError;
 use super::links::Links;
+use super::lower::reserves_in_place;
 use verifier::env::{MapDesc, MapKind};
 use verifier::insn::{AluOp, Callee, DecodeError, Imm64, Insn, Op, Operand, Width};
 
@@ -21,6 +22,7 @@ pub(crate) mod helper {
     pub const MAP_LOOKUP_ELEM: u32 = 1;
     pub const KTIME_GET_NS: u32 = 5;
     pub const GET_SMP_PROCESSOR_ID: u32 = 8;
+    pub const RINGBUF_RESERVE: u32 = 131;
     pub const RINGBUF_SUBMIT: u32 = 132;
     pub const RINGBUF_DISCARD: u32 = 133;
     pub const LOOP: u32 = 181;
@@ -60,6 +62,9 @@ struct Stored {
     off: i16,
     key: Key,
 }
+
+/// Registers of arguments.
+const ARGS: usize = 5;
 
 /// One function of the program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -138,7 +143,11 @@ pub struct Plan<'p> {
     stored: Option<Stored>,
     /// The slot that made r2 a stack address, and its offset, while only a call can have read it.
     stack_in_r2: Option<(u32, i32)>,
+    /// For r1–r5: the slot that made it a constant, and the constant, while nothing can have read it.
+    constants: [Option<(u32, i32)>; ARGS],
     pub(crate) conformance: bool,
+    /// It calls helpers out of line.
+    pub(crate) helpers: bool,
 }
 
 /// An instruction, or a register call in a conformance build.
@@ -164,7 +173,9 @@ impl<'p> Plan<'p> {
             previous: None,
             stored: None,
             stack_in_r2: None,
+            constants: [None; ARGS],
             conformance: false,
+            helpers: false,
         })
     }
 
@@ -251,6 +262,11 @@ impl<'p> Plan<'p> {
         at.checked_sub(1).and_then(|i| used.get(i)).copied().unwrap_or_default()
     }
 
+    /// Whether any instruction names r1. Without one, nothing depends on what it is at the entry.
+    pub(crate) fn uses_context(&self) -> bool {
+        self.funcs.iter().take(self.count).any(|f| f.uses(1))
+    }
+
     fn targets(&mut self, pc: u32) -> Result<(), CompileError> {
         if pc == 0 {
             self.set(0, FUNC | LEADER)?;
@@ -313,7 +329,11 @@ impl<'p> Plan<'p> {
         self.current(|f| f.uses |= uses);
         match insn.op {
             Op::Call(callee) => self.call(pc, callee, links)?,
-            Op::Atomic { .. } => self.current(|f| f.atomics = true),
+            // An exclusive loop takes the registers that r6–r9 would be in.
+            Op::Atomic { .. } => self.current(|f| {
+                f.atomics = true;
+                f.calls |= !links.lse;
+            }),
             _ => {}
         }
         if let Some((before, previous)) = self.previous {
@@ -321,6 +341,7 @@ impl<'p> Plan<'p> {
         }
         self.track_key(pc, &insn);
         self.track_map(pc, &insn);
+        self.track_constants(pc, &insn);
         self.previous = Some((pc, insn));
         Ok(())
     }
@@ -330,6 +351,7 @@ impl<'p> Plan<'p> {
         self.previous = None;
         self.stored = None;
         self.stack_in_r2 = None;
+        self.constants = [None; ARGS];
     }
 
     fn current(&mut self, change: impl FnOnce(&mut Func)) {
@@ -341,9 +363,18 @@ impl<'p> Plan<'p> {
     fn call(&mut self, pc: u32, callee: Callee, links: &Links<'_>) -> Result<(), CompileError> {
         match callee {
             Callee::Helper(helper::KTIME_GET_NS | helper::GET_SMP_PROCESSOR_ID) if !self.conformance => {
+                self.drop_constants(1)?;
                 self.set(pc, INLINE)
             }
             Callee::Helper(helper::RINGBUF_SUBMIT | helper::RINGBUF_DISCARD) if !self.conformance => {
+                self.drop_constants(2)?;
+                self.set(pc, INLINE)
+            }
+            Callee::Helper(helper::RINGBUF_RESERVE) if self.inlines_reserve(pc, links) => {
+                if let Some((at, _)) = self.map_in_r1 {
+                    self.set(at, UNUSED)?;
+                }
+                self.drop_constants(2)?;
                 self.set(pc, INLINE)
             }
             Callee::Helper(helper::LOOP) => {
@@ -364,13 +395,39 @@ impl<'p> Plan<'p> {
                     self.set(at, UNUSED)?;
                     self.set(pc, KEY_KNOWN)?;
                 }
+                self.drop_constants(3)?;
                 self.set(pc, INLINE)
             }
             _ => {
+                self.helpers |= matches!(callee, Callee::Helper(_));
                 self.current(|f| f.calls = true);
                 Ok(())
             }
         }
+    }
+
+    /// The constant in argument register `reg`, if the slot that made it can be found again from `pc`.
+    fn constant_in(&self, pc: u32, reg: usize) -> Option<i32> {
+        let (at, value) = (*self.constants.get(reg.checked_sub(1)?)?)?;
+        (pc - at <= LOOKBACK_MAX).then_some(value)
+    }
+
+    /// An inlined call reads no argument from `first` on, and none survives it: constants made for them are not emitted.
+    fn drop_constants(&mut self, first: usize) -> Result<(), CompileError> {
+        let constants = core::mem::take(&mut self.constants);
+        for (at, _) in constants.iter().skip(first - 1).flatten() {
+            self.set(*at, UNUSED)?;
+        }
+        Ok(())
+    }
+
+    fn inlines_reserve(&self, pc: u32, links: &Links<'_>) -> bool {
+        let Some((_, index)) = self.map_in_r1 else { return false };
+        let (Some(map), Some(link)) = (self.maps.get(index as usize), links.maps.get(index as usize)) else {
+            return false;
+        };
+        let len = self.constant_in(pc, 2).and_then(|len| u32::try_from(len).ok());
+        map.kind == MapKind::RINGBUF && link.values != 0 && len.is_some_and(|len| reserves_in_place(map, len))
     }
 
     fn inlines_lookup(&self, links: &Links<'_>) -> bool {

@@ -1,7 +1,7 @@
 //! What is in r1 and r2 when a lookup is called: its map, and where its key came from.
 
 use super::{Decoded, HOLE, KEY_KNOWN, Key, LOOKBACK_MAX, MERGED, Plan, Stored, UNUSED};
-use verifier::insn::{AluOp, Imm64, Insn, Op, Operand, Size};
+use verifier::insn::{AluOp, Imm64, Insn, Op, Operand, Size, Width};
 
 fn key_of(insn: &Insn, operand: Operand) -> Key {
     match operand {
@@ -71,6 +71,51 @@ impl Plan<'_> {
                 && let Op::Store { operand, .. } = insn.op
             {
                 return Some(key_of(&insn, operand));
+            }
+        }
+        None
+    }
+
+    /// Follows constants in argument registers that nothing has read yet.
+    pub(super) fn track_constants(&mut self, pc: u32, insn: &Insn) {
+        if matches!(insn.op, Op::Call(_) | Op::Jump { .. } | Op::Goto { .. } | Op::Exit) {
+            self.constants = Default::default();
+            return;
+        }
+        // `dst` and `src` are 0 where an instruction does not have them.
+        for reg in [insn.dst, insn.src] {
+            if let Some(place) = usize::from(reg).checked_sub(1).and_then(|i| self.constants.get_mut(i)) {
+                *place = None;
+            }
+        }
+        if let Op::Alu {
+            op: AluOp::Mov,
+            operand: Operand::Imm,
+            width: Width::W64,
+        } = insn.op
+            && let Some(place) = usize::from(insn.dst)
+                .checked_sub(1)
+                .and_then(|i| self.constants.get_mut(i))
+        {
+            *place = Some((pc, insn.imm));
+        }
+    }
+
+    /// The constant that an inlined call at `pc` takes as argument `reg`.
+    pub(crate) fn argument(&self, pc: u32, reg: u8) -> Option<i32> {
+        let mut at = pc;
+        while at > 0 && pc - at <= LOOKBACK_MAX {
+            at -= 1;
+            if self.flag(at, UNUSED)
+                && let Ok(Decoded::Insn(insn)) = self.decode(at)
+                && insn.dst == reg
+                && let Op::Alu {
+                    op: AluOp::Mov,
+                    operand: Operand::Imm,
+                    ..
+                } = insn.op
+            {
+                return Some(insn.imm);
             }
         }
         None

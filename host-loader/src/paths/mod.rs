@@ -1,6 +1,0 @@
-//! The bounds of the hypervisor's paths, worked out from its linked image.
-
-pub mod analyse;
-pub mod cases;
-pub mod ground;
-pub mod table;
