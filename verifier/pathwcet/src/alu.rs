@@ -16,7 +16,7 @@ pub trait Constants {
 /// State, symbol source and image together: everything an instruction's effect needs.
 pub struct Machine<'a, C: Constants> {
     /// The state that changes.
-    pub state: State,
+    pub state: &'a mut State,
     /// Source of new unknowns.
     pub symbols: &'a mut Symbols,
     /// The image.
@@ -263,6 +263,9 @@ impl<C: Constants> Machine<'_, C> {
         match sum {
             Some(range) => {
                 let number = self.state.number(self.symbols, range);
+                if number.index != 0 {
+                    self.state.sums.insert(number.index, (a.index, b.index));
+                }
                 Value {
                     base: a.base | b.base,
                     index: number.index,
@@ -288,6 +291,13 @@ impl<C: Constants> Machine<'_, C> {
                     base: 0,
                     index: a.index,
                     add,
+                };
+            }
+            if let Some((sym, constant)) = self.state.added(b, a) {
+                return Value {
+                    base: 0,
+                    index: sym,
+                    add: constant,
                 };
             }
             let (x, y) = (self.state.symbol_range(a.index), self.state.symbol_range(b.index));
@@ -452,16 +462,25 @@ impl<C: Constants> Machine<'_, C> {
         };
         let second = self.sized(second, wide);
         let flags = self.state.flags.clone();
-        let yes = assume(&self.state, &flags, cond);
+        let yes = assume(self.state, &flags, cond);
         let no = if cond >= 14 {
             None
         } else {
-            assume(&self.state, &flags, cond ^ 1)
+            assume(self.state, &flags, cond ^ 1)
         };
         let result = match (yes, no) {
             (Some(_), None) | (None, None) => first,
             (None, Some(_)) => second,
             (Some(_), Some(_)) if first == second => first,
+            // Two places of one object: which of them is not known, but still that object.
+            (Some(y), Some(n)) if first.base == second.base && first.base != 0 => {
+                let (a, b) = (Value { base: 0, ..first }, Value { base: 0, ..second });
+                let number = self.state.number(self.symbols, y.range(a).join(n.range(b)));
+                Value {
+                    base: first.base,
+                    ..number
+                }
+            }
             (Some(y), Some(n)) => {
                 let range = y.range(first).join(n.range(second));
                 if range == Range::FULL {
@@ -485,8 +504,8 @@ impl<C: Constants> Machine<'_, C> {
             Flags::Add { a, b, wide }
         };
         let before = std::mem::replace(&mut self.state.flags, Flags::Unknown);
-        let yes = assume(&self.state, &before, cond).is_some();
-        let no = cond < 14 && assume(&self.state, &before, cond ^ 1).is_some();
+        let yes = assume(self.state, &before, cond).is_some();
+        let no = cond < 14 && assume(self.state, &before, cond ^ 1).is_some();
         self.state.flags = match (yes, no) {
             (true, false) => then,
             (false, _) => Flags::Nzcv(nzcv),
@@ -588,9 +607,24 @@ impl<C: Constants> Machine<'_, C> {
         }
     }
 
+    /// The low or high half of a number that was stored as a whole.
+    fn part(&mut self, at: Value, size: u8) -> Option<Value> {
+        if size != 4 || at.index != 0 {
+            return None;
+        }
+        if let Some(whole) = self.state.load(at, 8) {
+            return Some(self.narrow32(whole));
+        }
+        let whole = self.state.load(at.plus(4u64.wrapping_neg()), 8)?;
+        Some(self.shift(whole, Shift::Lsr, 32, true))
+    }
+
     /// The value of `size` bytes at `at`: known, constant of the image, or a new unknown that later loads agree on.
     pub fn read(&mut self, at: Value, size: u8) -> Value {
         if let Some(v) = self.state.load(at, size) {
+            return v;
+        }
+        if let Some(v) = self.part(at, size) {
             return v;
         }
         if let Some(v) = at.as_exact().and_then(|a| self.constants.read_only(a, size)) {

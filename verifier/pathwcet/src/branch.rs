@@ -1,7 +1,7 @@
 //! What a taken or untaken branch tells: feasibility, and narrower ranges for the values compared.
 
 use crate::range::Range;
-use crate::state::{Flags, State, Value};
+use crate::state::{Flags, State, Sym, Value};
 
 /// Unsigned order relations the refinement knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,23 +89,22 @@ fn assume_simple(state: &State, flags: &Flags, cond: u8) -> Option<State> {
 }
 
 fn assume_sub(state: &State, a: Value, b: Value, wide: bool, cond: u8) -> Option<State> {
+    let (a, b) = if a.base == b.base && a.base != 0 {
+        (distance(a), distance(b))
+    } else {
+        (a, b)
+    };
     if let (Some(x), Some(y)) = (a.as_exact(), b.as_exact()) {
         return holds(cond, subtract(x, y, wide)).then(|| state.clone());
     }
     let mut state = state.clone();
-    // Same object: the distance decides (addresses within one object do not wrap).
-    let (a, b) = if a.base == b.base {
-        (Value { base: 0, ..a }, Value { base: 0, ..b })
-    } else {
-        (a, b)
-    };
     let (ra, rb) = (state.range(a), state.range(b));
     let limit = if wide { u64::MAX } else { u32::MAX as u64 };
     if ra.hi > limit || rb.hi > limit {
         return Some(state);
     }
     let sign = limit / 2;
-    let same_sign = ra.hi <= sign && rb.hi <= sign;
+    let same_sign = ra.hi <= sign && rb.hi <= sign || ra.lo > sign && rb.lo > sign;
     let relation = match cond {
         0 => Relation::Eq,
         1 => Relation::Ne,
@@ -126,7 +125,42 @@ fn assume_sub(state: &State, a: Value, b: Value, wide: bool, cond: u8) -> Option
     Some(state)
 }
 
+/// Places of one object compare by their distance from its base, which may be negative: the order of signed numbers is
+/// that of unsigned ones with the sign turned. Addresses within one object do not wrap.
+fn distance(place: Value) -> Value {
+    Value { base: 0, ..place }.plus(1 << 63)
+}
+
 fn relate(state: &mut State, a: Value, b: Value, relation: Relation) -> Option<()> {
+    // What was added to one to get the other is related to 0, where nothing wraps.
+    let fits = |v: Value| state.symbol_range(v.index).add_const(v.add).is_some();
+    if fits(a) && fits(b) {
+        if let Some((sym, constant)) = state.added(a, b) {
+            let (left, right) = sides(sym, constant);
+            relate_numbers(state, left, right, relation)?;
+        } else if let Some((sym, constant)) = state.added(b, a) {
+            let (left, right) = sides(sym, constant);
+            relate_numbers(state, right, left, relation)?;
+        }
+    }
+    relate_numbers(state, a, b, relation)
+}
+
+/// 0 and sym + constant, the constant on the side where nothing wraps.
+fn sides(sym: Sym, constant: u64) -> (Value, Value) {
+    let value = Value {
+        base: 0,
+        index: sym,
+        add: 0,
+    };
+    if (constant as i64) < 0 {
+        (Value::exact(constant.wrapping_neg()), value)
+    } else {
+        (Value::exact(0), value.plus(constant))
+    }
+}
+
+fn relate_numbers(state: &mut State, a: Value, b: Value, relation: Relation) -> Option<()> {
     let (ra, rb) = (state.range(a), state.range(b));
     let (to_a, to_b) = match relation {
         Relation::Eq => (ra.meet(rb)?, rb.meet(ra)?),

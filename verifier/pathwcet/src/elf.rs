@@ -49,7 +49,8 @@ pub struct Image {
     constant: Vec<(u64, u64)>,
     /// Functions and code labels by address.
     symbols: BTreeMap<u64, Symbol>,
-    by_name: BTreeMap<String, u64>,
+    /// Address and size.
+    by_name: BTreeMap<String, (u64, u64)>,
     sections: BTreeMap<String, (u64, Vec<u8>)>,
 }
 
@@ -102,7 +103,9 @@ impl Image {
             if name.is_empty() || name.starts_with('$') || name.starts_with(".L") || sym.st_shndx == 0 {
                 continue;
             }
-            self.by_name.entry(name.to_owned()).or_insert(sym.st_value);
+            self.by_name
+                .entry(name.to_owned())
+                .or_insert((sym.st_value, sym.st_size));
             if self.is_code(sym.st_value) && sym.st_type() != goblin::elf::sym::STT_SECTION {
                 named.push((sym.st_value, sym.st_size, name.to_owned()));
             }
@@ -154,7 +157,7 @@ impl Image {
 
     /// Address of a symbol, mangled name or demangled path.
     pub fn address_of(&self, name: &str) -> Result<u64, ElfError> {
-        if let Some(address) = self.by_name.get(name) {
+        if let Some((address, _)) = self.by_name.get(name) {
             return Ok(*address);
         }
         if let Some(symbol) = self.symbols.values().find(|s| s.name == name) {
@@ -173,6 +176,11 @@ impl Image {
             format!("; did you mean {}?", near.join(", "))
         };
         Err(ElfError::NoSymbol(name.to_owned(), hint))
+    }
+
+    /// Bytes of a symbol, by its mangled name.
+    pub fn symbol_size(&self, name: &str) -> Option<u64> {
+        self.by_name.get(name).map(|(_, size)| *size)
     }
 
     /// The symbol that holds an address.

@@ -6,7 +6,9 @@
 
 use crate::inst::{Reg, ZR};
 use crate::range::Range;
-use std::collections::BTreeMap;
+use crate::sorted::Sorted;
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// Name of an unknown; 0 is "none".
 pub type Sym = u32;
@@ -67,6 +69,15 @@ pub enum Flags {
     },
 }
 
+/// What is assumed of the objects that a path begins with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// Bases of objects apart from each other and from the image's variables.
+    pub apart: BTreeSet<Sym>,
+    /// (base, offset) of numbers that stores at computed indices and through other pointers leave alone.
+    pub firm: BTreeSet<(Sym, u64)>,
+}
+
 /// Machine state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
@@ -75,17 +86,24 @@ pub struct State {
     /// Condition flags.
     pub flags: Flags,
     /// What is known of symbols; absent: anything.
-    pub ranges: BTreeMap<Sym, Range>,
+    pub ranges: Sorted<Sym, Range>,
     /// Known memory: (base, offset) → (bytes, value).
-    pub memory: BTreeMap<(Sym, u64), (u8, Value)>,
+    pub memory: Sorted<(Sym, u64), (u8, Value)>,
     /// Low 32 bits of values that do not fit: a W register read twice is the same number.
-    pub low: BTreeMap<Value, Value>,
+    pub low: Sorted<Value, Value>,
+    /// Numbers that are the sum of two others.
+    pub sums: Sorted<Sym, (Sym, Sym)>,
     /// System registers read or assumed.
-    pub sysregs: BTreeMap<u16, Value>,
+    pub sysregs: Sorted<u16, Value>,
     /// Base symbol of the stack.
     pub stack: Sym,
+    /// Bases of objects that no address of another object reaches, and numbers in them that only a store to their very
+    /// address changes, whatever is stored at a computed index.
+    pub ground: Rc<Objects>,
     /// A stack address has gone to memory or been lost: stores through unknown pointers may hit the stack.
     pub escaped: bool,
+    /// Symbols are looked through for forgotten ones when there are more than this.
+    pub collect_at: usize,
 }
 
 /// Gives out symbols.
@@ -115,12 +133,15 @@ impl State {
         State {
             regs,
             flags: Flags::Unknown,
-            ranges: BTreeMap::new(),
-            memory: BTreeMap::new(),
-            low: BTreeMap::new(),
-            sysregs: BTreeMap::new(),
+            ranges: Sorted::new(),
+            memory: Sorted::new(),
+            low: Sorted::new(),
+            sums: Sorted::new(),
+            sysregs: Sorted::new(),
             stack,
+            ground: Rc::default(),
             escaped: false,
+            collect_at: 0,
         }
     }
 
@@ -163,6 +184,17 @@ impl State {
         }
     }
 
+    /// b − a where b was made as a + something: what was added, and a constant.
+    pub fn added(&self, a: Value, b: Value) -> Option<(Sym, u64)> {
+        let (i, k) = *self.sums.get(&b.index)?;
+        let other = match a.index {
+            s if s == i && s != 0 => k,
+            s if s == k && s != 0 => i,
+            _ => return None,
+        };
+        (a.base == b.base).then_some((other, b.add.wrapping_sub(a.add)))
+    }
+
     /// Range of a symbol.
     pub fn symbol_range(&self, sym: Sym) -> Range {
         self.ranges.get(&sym).copied().unwrap_or(Range::FULL)
@@ -201,255 +233,37 @@ impl State {
         Some(())
     }
 
-    /// The value kept at an address, if exactly `size` bytes are.
-    pub fn load(&self, address: Value, size: u8) -> Option<Value> {
-        if address.index != 0 {
-            return None;
-        }
-        let (bytes, value) = self.memory.get(&(address.base, address.add))?;
-        (*bytes == size).then_some(*value)
-    }
-
-    /// Records a store. `size` may be larger than 8 for opaque bytes (`value` = None).
-    pub fn store(&mut self, address: Value, size: u8, value: Option<Value>) {
-        if let Some(v) = value
-            && v.base == self.stack
-            && address.base != self.stack
-        {
-            self.escaped = true;
-        }
-        let to_stack = address.base == self.stack;
-        let span = if address.index == 0 {
-            Range::exact(0)
-        } else {
-            self.symbol_range(address.index)
-        };
-        let (stack, escaped) = (self.stack, self.escaped);
-        self.memory.retain(|(base, offset), (bytes, _)| {
-            if *base == address.base {
-                // Same object: kept unless the byte ranges can meet. Offsets compare as signed distances.
-                let low = address.add.wrapping_add(span.lo);
-                let reach = (span.hi - span.lo).saturating_add(size as u64);
-                let apart = offset.wrapping_sub(low);
-                let before = low.wrapping_sub(*offset);
-                return !(apart < reach || before < *bytes as u64);
-            }
-            // Another object: the stack is reached only by stack addresses while none has escaped.
-            if *base == stack { !escaped } else { to_stack }
-        });
-        if let Some(value) = value
-            && address.index == 0
-        {
-            self.memory.insert((address.base, address.add), (size, value));
-        }
-    }
-
     /// Forgets symbols that nothing names any more.
     pub fn collect(&mut self) {
-        let mut used = std::collections::BTreeSet::new();
-        let mut mark = |v: &Value| {
-            used.insert(v.base);
-            used.insert(v.index);
-        };
+        let mut used = Vec::with_capacity(64 + 2 * self.memory.len());
+        let mut mark = |v: &Value| used.extend([v.base, v.index]);
         self.regs.iter().for_each(&mut mark);
         self.memory.values().for_each(|(_, v)| mark(v));
         self.sysregs.values().for_each(&mut mark);
-        mark_flags(&self.flags, &mut mark);
-        self.low
-            .retain(|k, _| (k.base == 0 || used.contains(&k.base)) && (k.index == 0 || used.contains(&k.index)));
+        operands(&self.flags).iter().for_each(&mut mark);
+        used.sort_unstable();
+        used.dedup();
+        let holds = |s: Sym, used: &[Sym]| s == 0 || used.binary_search(&s).is_ok();
+        self.low.retain(|k, _| holds(k.base, &used) && holds(k.index, &used));
+        self.sums
+            .retain(|n, (i, k)| [n, i, k].into_iter().all(|s| holds(*s, &used)));
         used.extend(self.low.values().flat_map(|v| [v.base, v.index]));
-        self.ranges.retain(|sym, _| used.contains(sym));
+        used.sort_unstable();
+        self.ranges.retain(|sym, _| used.binary_search(sym).is_ok());
     }
 }
 
-fn mark_flags(flags: &Flags, mark: &mut impl FnMut(&Value)) {
+/// The values that flags were made of.
+pub(crate) fn operands(flags: &Flags) -> Vec<Value> {
+    let mut out = Vec::new();
     let mut todo = vec![flags];
     while let Some(flags) = todo.pop() {
         match flags {
-            Flags::Sub { a, b, .. } | Flags::Add { a, b, .. } => {
-                mark(a);
-                mark(b);
-            }
-            Flags::Test { value, .. } => mark(value),
+            Flags::Sub { a, b, .. } | Flags::Add { a, b, .. } => out.extend([*a, *b]),
+            Flags::Test { value, .. } => out.push(*value),
             Flags::Chain { before, then, .. } => todo.extend([&**before, &**then]),
             Flags::Unknown | Flags::Nzcv(_) => {}
         }
     }
-}
-
-/// Joins two states into one that holds both.
-pub struct Join<'a> {
-    a: &'a State,
-    b: &'a State,
-    symbols: &'a mut Symbols,
-    known: BTreeMap<(Value, Value), Value>,
-    ranges: BTreeMap<Sym, Range>,
-    escaped: bool,
-}
-
-/// The least state of this domain that the analyser finds over `a` and `b`.
-pub fn join(a: &State, b: &State, symbols: &mut Symbols) -> State {
-    let mut join = Join {
-        a,
-        b,
-        symbols,
-        known: BTreeMap::new(),
-        ranges: BTreeMap::new(),
-        escaped: a.escaped || b.escaped,
-    };
-    let mut regs = a.regs;
-    for (reg, (x, y)) in regs.iter_mut().zip(a.regs.iter().zip(&b.regs)) {
-        *reg = join.value(*x, *y);
-    }
-    let memory = a
-        .memory
-        .iter()
-        .filter_map(|(key, (size, x))| {
-            let (other, y) = b.memory.get(key)?;
-            (other == size).then(|| (*key, (*size, join.value(*x, *y))))
-        })
-        .collect();
-    let sysregs = a
-        .sysregs
-        .iter()
-        .filter_map(|(key, x)| Some((*key, join.value(*x, *b.sysregs.get(key)?))))
-        .collect();
-    let low = a
-        .low
-        .iter()
-        .filter(|(k, v)| b.low.get(k) == Some(v))
-        .map(|(k, v)| (*k, *v))
-        .collect();
-    let flags = join.flags();
-    let mut ranges = std::mem::take(&mut join.ranges);
-    let escaped = join.escaped;
-    // Symbols that both states share keep the join of their ranges.
-    for (sym, x) in &a.ranges {
-        if let Some(y) = b.ranges.get(sym) {
-            ranges.insert(*sym, x.join(*y));
-        }
-    }
-    let mut out = State {
-        regs,
-        flags,
-        ranges,
-        memory,
-        low,
-        sysregs,
-        stack: a.stack,
-        escaped,
-    };
-    out.collect();
     out
-}
-
-impl Join<'_> {
-    fn value(&mut self, x: Value, y: Value) -> Value {
-        if x == y {
-            return x;
-        }
-        if let Some(v) = self.known.get(&(x, y)) {
-            return *v;
-        }
-        let out = if x.base == y.base {
-            let (fx, fy) = (Value { base: 0, ..x }, Value { base: 0, ..y });
-            let range = self.a.range(fx).join(self.b.range(fy));
-            let index = self.symbols.fresh();
-            self.ranges.insert(index, range);
-            Value {
-                base: x.base,
-                index,
-                add: 0,
-            }
-        } else {
-            self.escaped |= x.base == self.a.stack || y.base == self.b.stack;
-            let range = self.a.range(x).join(self.b.range(y));
-            let sym = self.symbols.fresh();
-            if range == Range::FULL {
-                Value {
-                    base: sym,
-                    index: 0,
-                    add: 0,
-                }
-            } else {
-                self.ranges.insert(sym, range);
-                Value {
-                    base: 0,
-                    index: sym,
-                    add: 0,
-                }
-            }
-        };
-        self.known.insert((x, y), out);
-        out
-    }
-
-    fn flags(&mut self) -> Flags {
-        match (&self.a.flags, &self.b.flags) {
-            (x, y) if x == y => x.clone(),
-            (Flags::Sub { a, b, wide }, Flags::Sub { a: c, b: d, wide: w }) if wide == w => Flags::Sub {
-                a: self.value(*a, *c),
-                b: self.value(*b, *d),
-                wide: *wide,
-            },
-            (
-                Flags::Test { value, mask, wide },
-                Flags::Test {
-                    value: v,
-                    mask: m,
-                    wide: w,
-                },
-            ) if (mask, wide) == (m, w) => Flags::Test {
-                value: self.value(*value, *v),
-                mask: *mask,
-                wide: *wide,
-            },
-            _ => Flags::Unknown,
-        }
-    }
-}
-
-/// Everything that `b` allows, `a` allows too. Symbols are matched by position; a base of `a` may stand for one value.
-pub fn covers(a: &State, b: &State) -> bool {
-    let mut map: BTreeMap<Sym, Value> = BTreeMap::new();
-    let mut value = |x: Value, y: Value| -> bool {
-        if x == y && (x.index == 0 || a.symbol_range(x.index).covers(b.symbol_range(x.index))) {
-            let base_ok = x.base == 0 || a.symbol_range(x.base).covers(b.symbol_range(x.base));
-            return base_ok
-                && [x.base, x.index].iter().all(|s| {
-                    *s == 0
-                        || *map.entry(*s).or_insert(Value {
-                            base: 0,
-                            index: *s,
-                            add: 0,
-                        }) == Value {
-                            base: 0,
-                            index: *s,
-                            add: 0,
-                        }
-                });
-        }
-        let (sym, rest) = match (x.base, x.index) {
-            (0, 0) => return false,
-            (s, 0) => (s, y.plus(x.add.wrapping_neg())),
-            (0, s) => (s, y.plus(x.add.wrapping_neg())),
-            // base + index: the base must be the same; the index of x stands for what is left of y.
-            (base, s) if base == y.base => (s, Value { base: 0, ..y }.plus(x.add.wrapping_neg())),
-            _ => return false,
-        };
-        a.symbol_range(sym).covers(b.range(rest)) && *map.entry(sym).or_insert(rest) == rest
-    };
-    (!b.escaped || a.escaped)
-        && a.low.iter().all(|(k, v)| b.low.get(k) == Some(v) && value(*v, *v))
-        && a.regs.iter().zip(&b.regs).all(|(x, y)| value(*x, *y))
-        && a.memory
-            .iter()
-            .all(|(k, (s, x))| b.memory.get(k).is_some_and(|(t, y)| s == t && value(*x, *y)))
-        && a.sysregs
-            .iter()
-            .all(|(k, x)| b.sysregs.get(k).is_some_and(|y| value(*x, *y)))
-        && match (&a.flags, &b.flags) {
-            (Flags::Unknown, _) => true,
-            (x, y) => x == y,
-        }
 }

@@ -1,0 +1,227 @@
+//! The places still to visit, the states that wait there, and the longest paths found.
+
+use super::graphs::Graphs;
+use super::place::{Frame, Place};
+use super::{ExploreError, Longest, Outcome, POINTS_MAX, Query, raise};
+use crate::join::{covers, join};
+use crate::state::{State, Symbols};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// One way to a place: the state there and what the way cost.
+#[derive(Clone)]
+pub(super) struct Item {
+    pub state: State,
+    pub cost: u64,
+    pub firings: [u32; POINTS_MAX],
+    pub class: Option<u32>,
+    /// Cost at the first mark, and between it and the last.
+    pub begin: Option<u64>,
+    pub window: u64,
+    pub node: u32,
+}
+
+impl Item {
+    /// This item also stands for `other`, whose state it covers.
+    fn stand_for(&mut self, other: &Item) {
+        raise(&mut self.firings, &other.firings);
+        self.window = self.window.max(other.window);
+        self.begin = match (self.begin, other.begin) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
+/// The longest path of a class so far.
+struct Best {
+    cost: u64,
+    window: u64,
+    firings: [u32; POINTS_MAX],
+    node: u32,
+}
+
+struct Group {
+    place: Rc<Place>,
+    items: Vec<Item>,
+}
+
+struct Node {
+    before: u32,
+    start: u64,
+    end: u64,
+}
+
+const NO_NODE: u32 = u32::MAX;
+/// A state is searched for forgotten symbols when it has this many more than last time.
+const SYMBOLS_SLACK: usize = 48;
+
+pub(super) enum Step {
+    Restart,
+    Error(Box<ExploreError>),
+}
+
+impl From<ExploreError> for Step {
+    fn from(error: ExploreError) -> Step {
+        Step::Error(Box::new(error))
+    }
+}
+
+pub(super) struct Explorer<'a, 'i> {
+    pub graphs: &'a mut Graphs<'i>,
+    pub query: &'a Query<'a>,
+    pub symbols: Symbols,
+    work: BTreeMap<Rc<[u32]>, Group>,
+    nodes: Vec<Node>,
+    best: BTreeMap<Option<u32>, Best>,
+    pub loops: BTreeMap<u64, (u32, bool)>,
+    pub left_out: u64,
+    pub steps: u64,
+}
+
+impl<'a, 'i> Explorer<'a, 'i> {
+    pub fn new(graphs: &'a mut Graphs<'i>, query: &'a Query<'a>, symbols: Symbols) -> Self {
+        Explorer {
+            graphs,
+            query,
+            symbols,
+            work: BTreeMap::new(),
+            nodes: Vec::new(),
+            best: BTreeMap::new(),
+            loops: BTreeMap::new(),
+            left_out: 0,
+            steps: 0,
+        }
+    }
+
+    pub fn run(&mut self) -> Result<(), Step> {
+        let graph = self.graphs.get(self.query.entry)?;
+        let block = graph.cfg.block_at(self.query.entry).unwrap_or(0);
+        let iterations = vec![0; graph.cfg.blocks[block].loops.len()];
+        let frame = Frame {
+            function: self.query.entry,
+            graph,
+            caller: None,
+            tail: false,
+            depth: 0,
+        };
+        let item = Item {
+            state: self.query.start.clone(),
+            cost: 0,
+            firings: [0; POINTS_MAX],
+            class: None,
+            begin: None,
+            window: 0,
+            node: NO_NODE,
+        };
+        self.push(Place::new(Rc::new(frame), block, iterations), item);
+        while let Some((_, group)) = self.work.pop_first() {
+            let items = self.reduce(group.items, &group.place);
+            for item in items {
+                self.block(&group.place, item)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn outcome(self) -> Result<Outcome, ExploreError> {
+        let mut classes = BTreeMap::new();
+        let mut firings = [0; POINTS_MAX];
+        for (class, best) in &self.best {
+            raise(&mut firings, &best.firings);
+            let longest = Longest {
+                bound: best.cost,
+                window: best.window,
+                firings: best.firings,
+                path: self.blocks_to(best.node),
+            };
+            classes.insert(*class, longest);
+        }
+        let longest = classes.values().max_by_key(|l| l.bound).ok_or(ExploreError::NoEnd)?;
+        Ok(Outcome {
+            bound: longest.bound,
+            firings,
+            path: longest.path.clone(),
+            classes,
+            loops: self.loops,
+            left_out: self.left_out,
+            steps: self.steps,
+        })
+    }
+
+    /// The blocks of the path that ends in `node`, in order.
+    fn blocks_to(&self, mut node: u32) -> Vec<(u64, u64)> {
+        let mut path = Vec::new();
+        while let Some(n) = self.nodes.get(node as usize) {
+            path.push((n.start, n.end));
+            node = n.before;
+        }
+        path.reverse();
+        path
+    }
+
+    /// Notes that `item` goes through a block.
+    pub fn pass(&mut self, item: &mut Item, start: u64, end: u64) {
+        let node = self.nodes.len() as u32;
+        self.nodes.push(Node {
+            before: item.node,
+            start,
+            end,
+        });
+        item.node = node;
+    }
+
+    /// Keeps at most the allowed number of states, the most expensive ones apart.
+    fn reduce(&mut self, mut items: Vec<Item>, place: &Place) -> Vec<Item> {
+        if items.len() < 2 {
+            return items;
+        }
+        let live = place.live();
+        let most = self.query.limits.disjuncts_at(place.turn);
+        items.sort_by_key(|i| std::cmp::Reverse(i.cost));
+        let mut kept: Vec<Item> = Vec::new();
+        for item in items {
+            let mut same = kept.iter_mut().filter(|k| k.class == item.class);
+            if let Some(k) = same.find(|k| covers(&k.state, &item.state, live)) {
+                k.stand_for(&item);
+                continue;
+            }
+            let mut same = kept.iter_mut().filter(|k| k.class == item.class);
+            match same.nth(most - 1) {
+                None => kept.push(item),
+                Some(last) => {
+                    last.state = join(&last.state, &item.state, live, &mut self.symbols);
+                    last.stand_for(&item);
+                }
+            }
+        }
+        kept
+    }
+
+    pub fn push(&mut self, place: Place, mut item: Item) {
+        if item.state.ranges.len() > item.state.collect_at {
+            item.state.collect();
+            item.state.collect_at = item.state.ranges.len() + SYMBOLS_SLACK;
+        }
+        let group = self.work.entry(Rc::clone(&place.key)).or_insert_with(|| Group {
+            place: Rc::new(place),
+            items: Vec::new(),
+        });
+        group.items.push(item);
+    }
+
+    /// A path is at its end.
+    pub fn end(&mut self, item: &Item) {
+        let best = self.best.entry(item.class).or_insert(Best {
+            cost: 0,
+            window: 0,
+            firings: [0; POINTS_MAX],
+            node: NO_NODE,
+        });
+        raise(&mut best.firings, &item.firings);
+        best.window = best.window.max(item.window);
+        if item.cost >= best.cost {
+            (best.cost, best.node) = (item.cost, item.node);
+        }
+    }
+}
