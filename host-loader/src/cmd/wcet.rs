@@ -89,6 +89,7 @@ pub fn run(args: Args) -> miette::Result<Status> {
         slots: BTreeMap::new(),
         sites: BTreeMap::new(),
         classes: None,
+        stack: None,
         marks: Default::default(),
         cost: &|_| 1,
         on_panic: if args.leave_out_panics {
