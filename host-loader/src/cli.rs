@@ -34,6 +34,7 @@ pub enum Verb {
     Pack(cmd::pack::Args),
     Run(cmd::run::Args),
     Wcet(cmd::wcet::Args),
+    Paths(cmd::paths::Args),
 }
 
 /// Runs the verb that was parsed.
@@ -53,6 +54,7 @@ pub fn run(cli: Cli) -> miette::Result<Status> {
         Verb::Pack(args) => cmd::pack::run(args),
         Verb::Run(args) => cmd::run::run(args),
         Verb::Wcet(args) => cmd::wcet::run(args),
+        Verb::Paths(args) => cmd::paths::run(args),
     }
 }
 

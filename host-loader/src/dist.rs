@@ -66,6 +66,12 @@ impl Dist {
         names
     }
 
+    /// Where packages of Debian that guests are made of are kept: `GNOMON_CACHE`, or `debian` in this folder.
+    pub fn cache(&self) -> PathBuf {
+        let named = std::env::var_os("GNOMON_CACHE").map(PathBuf::from);
+        named.unwrap_or_else(|| self.folder.join("debian"))
+    }
+
     /// The folder of compiled probes; those that must be refused are in `refused` below it.
     pub fn probes(&self) -> PathBuf {
         self.folder.join("probes")

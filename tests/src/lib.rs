@@ -1,4 +1,5 @@
 //! What the tests of the whole share: the repository's files, and systems in QEMU.
 
+pub mod dialog;
 pub mod repo;
 pub mod vm;

@@ -345,7 +345,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             let slot = &self.store.slots(s.stack_chunk(frame, at))[n];
             let end = hi.min(off + i64::from(8 - byte));
             let mask = (spill_mask((end - off) as u8) << byte) & 0xff;
-            if slot.spill > 0 && !slot.val.is_scalar() && mask & spill_mask(slot.spill) != 0 {
+            let pointer = slot.spill > 0 && !slot.val.is_scalar();
+            if pointer && mask & spill_mask(slot.spill) != 0 && self.env.rules.hide_pointers {
                 return Err(Why::PartialPointer {
                     reg,
                     offset: off,
@@ -389,7 +390,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 self.stack_store(s, i.dst, frame, lo, bytes, value)
             }
             Target::Plain | Target::Field(_) if value.is_scalar() => Ok(()),
-            // Even where pointers need not be hidden, packets and objects take no kernel addresses.
+            // Where pointers need not be hidden, memory takes their bytes as numbers; objects take none.
+            Target::Plain if !self.env.rules.hide_pointers => Ok(()),
             _ => Err(Why::PointerLeak { reg: i.src }),
         }
     }

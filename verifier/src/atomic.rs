@@ -21,10 +21,11 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     ) -> Result<(), Fault> {
         let src = self.read(s, i.src)?;
         let v = self.read(s, i.dst)?;
-        if op == AtomicOp::Cmpxchg && !self.read(s, 0)?.is_scalar() {
+        let hide = self.env.rules.hide_pointers;
+        if op == AtomicOp::Cmpxchg && !self.read(s, 0)?.is_scalar() && hide {
             return Err(Why::PointerLeak { reg: 0 });
         }
-        if !src.is_scalar() {
+        if !src.is_scalar() && hide {
             return Err(Why::PointerLeak { reg: i.src });
         }
         let bytes = size.bytes();
@@ -39,11 +40,12 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
         let target = self.target(i.dst, &v, i.off.into(), bytes, Access::Atomic)?;
         self.same_kind(i.dst, &v, pc)?;
+        let mut old = Val::scalar(Scalar::zero_extended(8 * bytes));
         if let Target::Stack { frame, lo, hi, fixed } = target {
             if !fixed {
                 return Err(Why::VariableStack { reg: i.dst });
             }
-            let old = self.stack_load(s, i.dst, frame, (lo, hi), bytes, true)?;
+            old = self.stack_load(s, i.dst, frame, (lo, hi), bytes, true)?;
             if !old.is_scalar() {
                 return Err(Why::PointerLeak { reg: i.dst });
             }
@@ -65,7 +67,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
         if fetch {
             let to = if op == AtomicOp::Cmpxchg { 0 } else { i.src };
-            self.store.set_reg(s, to, Val::scalar(Scalar::zero_extended(8 * bytes)));
+            self.store.set_reg(s, to, Val::scalar(old.num));
         }
         Ok(())
     }

@@ -30,6 +30,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         if loops_taken != loops_next {
             self.note_test(i, o, cond, width, loops_taken, &a, &b);
         }
+        let guess = self.env.rules.speculation.then(|| self.store.fork(s));
         let mut taken = self.store.fork(s);
         let to_taken = self.assume(&mut taken, i, o, cond, width, true, &a, &b);
         let to_next = self.assume(s, i, o, cond, width, false, &a, &b);
@@ -37,9 +38,16 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             (Ok(t), Ok(n)) => (t, n),
             (Err(why), _) | (_, Err(why)) => {
                 self.store.drop_state(&taken);
+                if let Some(g) = guess {
+                    self.store.drop_state(&g);
+                }
                 return Err(why);
             }
         };
+        if let Some(g) = guess {
+            let other = if to_taken { pc + 1 } else { target };
+            self.mispredict(g, i, o, (to_taken != to_next).then_some(other))?;
+        }
         if to_taken && to_next && loops_taken == loops_next && (a.id | b.id) & crate::compare::TAG != 0 {
             let top = self.top();
             self.note_variation(top + 1);
@@ -152,8 +160,14 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                     self.resolve_null(s, pointer, null);
                     return Ok(true);
                 }
-                // A pointer into memory is never null; offsets stay too small to wrap around to it.
-                if pointer.region().is_some_and(|r| !matches!(r, Region::PacketEnd)) && !self.env.rules.hide_pointers {
+                // A pointer into memory is never null; offsets stay too small to wrap around to it. The answer is known, so
+                // the comparison tells nothing of the address.
+                let decided = match pointer.region() {
+                    None | Some(Region::PacketEnd | Region::Packet | Region::PacketMeta) => false,
+                    Some(Region::Object(1..) | Region::MapValue(_) | Region::MapKey(_)) => true,
+                    Some(_) => !self.env.rules.undecided_null,
+                };
+                if decided {
                     return Ok(!null);
                 }
             }

@@ -116,9 +116,6 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     pub(crate) fn call_local(&mut self, s: &mut State, i: &Insn, target: u32, pc: u32) -> Result<Flow, Fault> {
-        if self.env.rules.no_local_calls {
-            return Err(Why::CallNotAllowed { helper: u32::MAX });
-        }
         let act = self
             .function_act(target, s.depth + 1, pc)
             .ok_or(Why::Internal { line: line!() })?;

@@ -140,7 +140,8 @@ fn slot_subset(pairs: &mut Pairs, sa: &State, sb: &State, a: &Slot, b: &Slot) ->
 impl Store<'_> {
     /// Whether every concrete state of `a` is one of `b`. Costs are not compared.
     pub fn subset(&self, a: &State, b: &State) -> bool {
-        if a.depth != b.depth || a.refs_len != b.refs_len {
+        // A path that counts is not covered by one that does not.
+        if a.depth != b.depth || a.refs_len != b.refs_len || b.speculative && !a.speculative {
             return false;
         }
         for g in 0..GHOSTS {
@@ -175,7 +176,7 @@ impl Store<'_> {
 
     /// How much a join of both would lose, roughly; `None`: they cannot be joined.
     pub fn distance(&self, a: &State, b: &State) -> Option<u32> {
-        if a.depth != b.depth || a.refs_len != b.refs_len {
+        if a.depth != b.depth || a.refs_len != b.refs_len || a.speculative != b.speculative {
             return None;
         }
         let mut sum = 0;
@@ -261,6 +262,9 @@ impl Store<'_> {
 
 /// `a` stands for `b` as well: the worse cost of both.
 pub(crate) fn absorb_cost(a: &mut State, b: &State) {
+    if b.speculative && !a.speculative {
+        return;
+    }
     if b.time > a.time {
         a.trace = b.trace;
     }

@@ -247,6 +247,11 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         for b in self.m.blocks.iter_mut().take(self.graph.blocks as usize) {
             b.pending = NIL;
         }
+        if self.env.rules.speculation {
+            for s in self.m.slots.iter_mut().take(self.slots as usize) {
+                s.contained = 0;
+            }
+        }
         self.cur = None;
         self.acts = 0;
         self.approximated = false;
@@ -363,6 +368,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             callers,
             depth,
             why,
+            speculative: self.cur.as_ref().is_some_and(|s| s.speculative),
             regs,
         }
     }

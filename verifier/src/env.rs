@@ -9,6 +9,9 @@ pub const STACK_ROUND: u32 = 32;
 /// Most frames alive at once, the main program included (as Linux).
 pub const FRAMES: usize = 8;
 
+/// Newest version of the instruction set (RFC 9669).
+pub const ISA_MAX: u8 = 4;
+
 /// What one eBPF program may see and call. Helpers must be sorted by id.
 #[derive(Clone, Copy, Debug)]
 pub struct Env<'e> {
@@ -37,8 +40,22 @@ pub struct Rules {
     pub fixed_stack: bool,
     /// Refuse division and modulo by an immediate 0 (Linux); else they yield 0 and the dividend (RFC 9669).
     pub no_zero_divisor: bool,
-    /// Refuse calls between eBPF functions (Linux without privileges).
+    /// Refuse calls between eBPF functions, callbacks too (Linux without privileges).
     pub no_local_calls: bool,
+    /// Follow also the outcomes of comparisons that no run takes, as a mispredicting CPU may, and keep the results of
+    /// pointer arithmetic itself inside their object (Linux without privileges, against Spectre v1). Loops are refused
+    /// with it: a mispredicted exit has no bound.
+    pub speculation: bool,
+    /// A loop must be closed by a jump, not by running on into its head (Linux).
+    pub loops_by_jump: bool,
+    /// A shift by the operand's width or more yields an unknown number (Linux); else the amount is taken modulo the
+    /// width (RFC 9669, section 4.1).
+    pub wide_shift_unknown: bool,
+    /// Comparing the context, the stack, a map or memory of a helper with null decides nothing, as Linux has it; else
+    /// they are known not to be null.
+    pub undecided_null: bool,
+    /// Newest version of the instruction set that is accepted, 3 or 4 (RFC 9669 is 4).
+    pub isa: u8,
     /// Every instruction must be reachable in the control flow graph.
     pub no_unreachable: bool,
     /// Bytes of packet that may be addressed past `data` at most (Linux: 65535).
@@ -74,6 +91,11 @@ impl Rules {
         fixed_stack: false,
         no_zero_divisor: false,
         no_local_calls: false,
+        speculation: false,
+        loops_by_jump: false,
+        wide_shift_unknown: false,
+        undecided_null: false,
+        isa: ISA_MAX,
         no_unreachable: true,
         packet_bytes: 0,
         packet_writable: false,

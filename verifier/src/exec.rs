@@ -155,10 +155,18 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 return Err(Why::DivisionByZero);
             }
         }
+        let contain = self.env.rules.speculation && matches!(op, AluOp::Add | AluOp::Sub);
         let v = if dst.is_scalar() && src.is_scalar() {
+            if contain && o == Operand::Reg {
+                self.note_numbers(i.dst)?;
+            }
             self.scalar_alu(op, width, &dst, &src)
         } else {
-            self.pointer_alu(op, width, i, &dst, &src)?
+            let v = self.pointer_alu(op, width, i, &dst, &src)?;
+            if contain {
+                self.contain(s, i, op, o, &v)?;
+            }
+            v
         };
         self.store.set_reg(s, i.dst, v);
         Ok(())
@@ -168,10 +176,12 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         if o == Operand::Reg && (width == Width::W64 || src.is_scalar() && src.num.umax <= u64::from(u32::MAX)) {
             return Ok(self.linked(s, i.src, src));
         }
-        if !src.is_scalar() {
+        if !src.is_scalar() && self.env.rules.hide_pointers {
             return Err(Why::PointerLeak { reg: i.src });
         }
-        Ok(Val::scalar(Scalar::alu(AluOp::Mov, width, src.num, src.num)))
+        // Half of a pointer is some number.
+        let num = if src.is_scalar() { src.num } else { Scalar::UNKNOWN };
+        Ok(Val::scalar(Scalar::alu(AluOp::Mov, width, num, num)))
     }
 
     /// Gives an unknown number in register `r` an identity, so that a copy of it stays related.
@@ -186,6 +196,10 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     pub(crate) fn scalar_alu(&mut self, op: AluOp, width: Width, dst: &Val, src: &Val) -> Val {
+        let shift = matches!(op, AluOp::Lsh | AluOp::Rsh | AluOp::Arsh);
+        if shift && self.env.rules.wide_shift_unknown && src.num.umax >= width.bits().into() {
+            return Val::scalar(Scalar::zero_extended(width.bits()));
+        }
         let num = Scalar::alu(op, width, dst.num, src.num);
         let mut v = Val::scalar(num);
         // A linked unknown plus a constant stays linked; in 32 bits only if the sum cannot wrap.
@@ -223,10 +237,13 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         src: &Val,
     ) -> Result<Val, Fault> {
         let (ptr, num, reg) = match (dst.region(), src.region()) {
+            (Some(_), None) if op == AluOp::Neg && !self.env.rules.hide_pointers => {
+                return Ok(Val::scalar(Scalar::zero_extended(width.bits())));
+            }
             (Some(_), None) => (dst, src, i.dst),
             (None, Some(_)) if op == AluOp::Add => (src, dst, i.src),
-            (Some(region), Some(other)) => {
-                if op == AluOp::Sub && width == Width::W64 && !self.env.rules.hide_pointers && region == other {
+            (Some(region), Some(_)) => {
+                if op == AluOp::Sub && width == Width::W64 && !self.env.rules.hide_pointers {
                     return Ok(Val::UNKNOWN);
                 }
                 return Err(Why::PointerArithmetic { reg: i.dst, op, region });

@@ -323,6 +323,9 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let act = *self.act(at);
         if at == 0 {
             self.store.drop_state(&s);
+            if s.speculative {
+                return Ok(());
+            }
             let (insns, time, trace) = self.worst;
             let program = self.cost.program();
             let total = s.time.saturating_add(program);

@@ -5,7 +5,7 @@
 //! strategies with widenings", 1993). Every cycle passes through the head of some component, reducible or not.
 
 use crate::env::{Env, FRAMES};
-use crate::insn::{Callee, Imm64, Insn, Op};
+use crate::insn::{AluOp, Callee, DecodeError, Imm64, Insn, Op, Operand};
 use crate::memory::{Memory, Site, SlotInfo};
 use crate::reject::{Pool, Why};
 use crate::store::NIL;
@@ -31,6 +31,8 @@ pub struct Block {
     pub(crate) low: u32,
     pub(crate) edge: u8,
     pub(crate) on_stack: bool,
+    /// The search is below it.
+    pub(crate) open: bool,
     pub(crate) reached: bool,
     /// Registers read before they are written from here on; a bit each.
     pub(crate) live: u16,
@@ -52,6 +54,7 @@ impl Block {
         low: 0,
         edge: 0,
         on_stack: false,
+        open: false,
         reached: false,
         live: 0,
         uses: 0,
@@ -163,7 +166,7 @@ impl Graph {
             Phase::Unreached => self.unreached(m, env)?,
             Phase::Frames => self.frames(m)?,
             Phase::Sub => self.next_sub(m),
-            Phase::Dfs => self.dfs(m)?,
+            Phase::Dfs => self.dfs(m, env)?,
             Phase::NextRegion => self.next_region(m),
             Phase::Uses => self.uses(m, env),
             Phase::Live => self.live(m),
@@ -185,6 +188,10 @@ impl Graph {
         }
         let text = m.text.get(..self.slots as usize).unwrap_or(&[]);
         let insn = Insn::decode(text, pc).map_err(|e| (pc, Why::Decode(e)))?;
+        let code = text.get(pc as usize).map_or(0, |s| *s as u8);
+        if insn.isa(code) > env.rules.isa {
+            return Err((pc, Why::Decode(DecodeError::UnknownOpcode(code))));
+        }
         let next = pc + insn.slots();
         mark(m, pc, SlotInfo::START);
         let mut leaders = [(NONE, 0); 2];
@@ -192,6 +199,15 @@ impl Graph {
             Op::Jump { target, .. } => leaders = [(target, 0), (next, 0)],
             Op::Goto { target } => leaders = [(target, 0), (next, 0)],
             Op::Exit => leaders[0] = (next, 0),
+            Op::Call(Callee::Local(target)) | Op::LdImm64(Imm64::Func(target)) if env.rules.no_local_calls => {
+                return Err((pc, Why::LocalCall { target }));
+            }
+            // What a contained addition may leave on a mispredicted path is followed from the instruction after it.
+            Op::Alu {
+                op: AluOp::Add | AluOp::Sub,
+                operand: Operand::Reg,
+                ..
+            } if env.rules.speculation => leaders[0] = (next, 0),
             Op::Call(Callee::Local(target)) => leaders = [(target, SlotInfo::ENTRY), (next, 0)],
             Op::LdImm64(Imm64::Func(target)) => leaders[0] = (target, SlotInfo::ENTRY | SlotInfo::CALLBACK),
             Op::Call(Callee::Helper(id)) => {

@@ -17,6 +17,16 @@ pub enum Width {
     W64,
 }
 
+impl Width {
+    /// 32 or 64.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Width::W32 => 32,
+            Width::W64 => 64,
+        }
+    }
+}
+
 /// Size of a memory access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
@@ -252,6 +262,21 @@ impl Insn {
             return Err(DecodeError::FramePointerWrite);
         }
         Ok(insn)
+    }
+
+    /// Version of the instruction set that brought this form of opcode byte `code` (RFC 9669 is 4).
+    pub const fn isa(&self, code: u8) -> u8 {
+        const GOTO_LONG: u8 = 0x06;
+        match self.op {
+            Op::Alu {
+                op: AluOp::MovSx(_) | AluOp::Sdiv | AluOp::Smod,
+                ..
+            }
+            | Op::End { order: Order::Swap, .. }
+            | Op::Load { signed: true, .. } => 4,
+            Op::Goto { .. } if code == GOTO_LONG => 4,
+            _ => 3,
+        }
     }
 
     /// The one register an instruction other than a call writes.

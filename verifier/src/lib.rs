@@ -27,6 +27,7 @@ mod order;
 mod refine;
 pub mod reject;
 pub mod scalar;
+mod speculation;
 mod store;
 mod summary;
 mod tags;

@@ -16,6 +16,8 @@ pub struct SlotInfo {
     /// Region kind the memory access here goes to, once seen.
     pub(crate) access: u8,
     pub(crate) block: u32,
+    /// How the addition here has to be contained against speculation, see `speculation.rs`; 0: not seen yet.
+    pub(crate) contained: u32,
 }
 
 impl SlotInfo {
@@ -136,6 +138,7 @@ impl<const INSNS: usize> Pool<INSNS> {
                 flags: 0,
                 access: 0,
                 block: 0,
+                contained: 0,
             }; INSNS],
             blocks: [Block::BLANK; INSNS],
             by_order: [0; INSNS],

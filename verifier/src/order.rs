@@ -1,7 +1,9 @@
 //! Nested components by depth-first search: the weak topological order.
 
+use crate::env::Env;
 use crate::graph::Fault;
 use crate::graph::{Block, Component, Graph, LOOP_DEPTH, NONE, Phase, successors};
+use crate::insn::{Insn, Op};
 use crate::memory::Memory;
 use crate::reject::{Pool, Why};
 
@@ -42,7 +44,7 @@ impl Graph {
         self.index += 1;
         let index = self.index;
         if let Some(b) = m.blocks.get_mut(block as usize) {
-            (b.index, b.low, b.edge, b.on_stack) = (index, index, 0, true);
+            (b.index, b.low, b.edge, b.on_stack, b.open) = (index, index, 0, true, true);
         }
         let half = self.slots as usize;
         if let Some(cell) = m.stack.get_mut(self.depth_top as usize) {
@@ -56,7 +58,7 @@ impl Graph {
     }
 
     /// One edge of the depth-first search (Tarjan's components, explicit stacks).
-    pub(crate) fn dfs(&mut self, m: &mut Memory<'_>) -> Result<(), Fault> {
+    pub(crate) fn dfs(&mut self, m: &mut Memory<'_>, env: &Env<'_>) -> Result<(), Fault> {
         if self.depth_top == 0 {
             self.phase = if self.region == 0 {
                 Phase::Sub
@@ -90,12 +92,18 @@ impl Graph {
             if to.index == 0 {
                 self.visit(m, t);
             } else if to.on_stack {
+                if self.region == 0 && to.open {
+                    self.back_edge(m, env, last, to.start)?;
+                }
                 self.lower(m, v, to.index);
             }
             return Ok(());
         }
         self.depth_top -= 1;
-        let low = m.blocks.get(v as usize).map_or(0, |b| b.low);
+        let low = m.blocks.get_mut(v as usize).map_or(0, |b| {
+            b.open = false;
+            b.low
+        });
         if let Some(parent) = self
             .depth_top
             .checked_sub(1)
@@ -106,6 +114,15 @@ impl Graph {
         }
         if m.blocks.get(v as usize).is_some_and(|b| b.low == b.index) {
             self.emit(m, v)?;
+        }
+        Ok(())
+    }
+
+    /// Control can go from the instruction at `from` back to `head`, which leads to it.
+    fn back_edge(&self, m: &Memory<'_>, env: &Env<'_>, from: u32, head: u32) -> Result<(), Fault> {
+        let jumps = Insn::decode(m.text, from).is_ok_and(|i| matches!(i.op, Op::Jump { .. } | Op::Goto { .. }));
+        if env.rules.speculation || env.rules.loops_by_jump && !jumps {
+            return Err((from, Why::BackEdge { head }));
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ pub struct Rejected {
     pub depth: u8,
     /// The reason.
     pub why: Why,
+    /// No run comes here, but a CPU may, speculatively (see [`crate::env::Rules::speculation`]).
+    pub speculative: bool,
     /// What is known of r0 to r10 before that instruction; all `Uninit` for reasons of shape.
     pub regs: [Val; REGS],
 }
@@ -120,6 +122,14 @@ pub enum Why {
     BadCallback {
         target: u32,
     },
+    /// A call between functions of the program, where that is not allowed.
+    LocalCall {
+        target: u32,
+    },
+    /// A loop where none is allowed, or one that is not closed by a jump where it must be.
+    BackEdge {
+        head: u32,
+    },
 
     // Values.
     UninitRegister {
@@ -199,6 +209,26 @@ pub enum Why {
     PointerOffset {
         reg: u8,
         region: Region,
+    },
+    /// Arithmetic itself leaves the region of `limit` bytes (stack: offsets from r10, `limit` is 0), where that is not
+    /// allowed even without an access.
+    ArithmeticRange {
+        reg: u8,
+        region: Region,
+        min: i64,
+        max: i64,
+        limit: u32,
+    },
+    /// A number of either sign is added to a pointer, or one to a pointer that has no known room, where speculation is
+    /// to be contained.
+    ArithmeticUncontained {
+        reg: u8,
+        region: Region,
+    },
+    /// One addition is of different operands (kinds, signs or room) on different paths, where speculation is to be
+    /// contained.
+    ArithmeticMixed {
+        reg: u8,
     },
     /// A pointer's bits would become visible: stored, returned, compared, passed or exchanged.
     PointerLeak {

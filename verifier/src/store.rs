@@ -87,6 +87,8 @@ pub struct State {
     pub(crate) next: u16,
     /// It is parked, not free.
     pub(crate) parked: bool,
+    /// Only a mispredicting CPU comes here: what it costs does not count.
+    pub(crate) speculative: bool,
 }
 
 impl State {
@@ -111,6 +113,7 @@ impl State {
         target: 0,
         next: NIL,
         parked: false,
+        speculative: false,
     };
 
     /// The live stack chunks.

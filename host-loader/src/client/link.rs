@@ -1,6 +1,9 @@
-//! Frames on the monitor's socket: one request, one answer, in order.
+//! Frames to a monitor: one request, one answer, in order. The monitor is a guest behind a socket, or, where this command runs
+//! inside a Linux VM, the kernel's `/dev/gnomon`.
 
-use std::io::{Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,10 +20,58 @@ const RETRY_EVERY: Duration = Duration::from_millis(20);
 /// One look for the greeting's answer: the guest may still be booting, and what it was sent before is lost.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How frames travel.
+#[derive(Debug)]
+enum Transport {
+    /// The monitor's virtio-console, as QEMU shows it on the host.
+    Socket(UnixStream),
+    /// The device of the kernel module, inside a VM: one write is one request, and its answer is there when the write returns.
+    Device(File),
+}
+
+impl Transport {
+    fn open(path: &Path) -> io::Result<Transport> {
+        if std::fs::metadata(path)?.file_type().is_char_device() {
+            let device = OpenOptions::new().read(true).write(true).open(path)?;
+            return Ok(Transport::Device(device));
+        }
+        UnixStream::connect(path).map(Transport::Socket)
+    }
+
+    fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+        match self {
+            Transport::Socket(socket) => socket.set_read_timeout(Some(timeout)),
+            Transport::Device(_) => Ok(()),
+        }
+    }
+}
+
+impl Read for Transport {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Transport::Socket(socket) => socket.read(buffer),
+            Transport::Device(device) => device.read(buffer),
+        }
+    }
+}
+
+impl Write for Transport {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Transport::Socket(socket) => socket.write(bytes),
+            Transport::Device(device) => device.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A connection to a monitor.
 #[derive(Debug)]
 pub struct Client {
-    stream: UnixStream,
+    stream: Transport,
     seq: u16,
     hello: HelloReply,
 }
@@ -46,11 +97,11 @@ pub struct Answer {
 }
 
 impl Client {
-    /// Connects to the socket at `path`, waiting up to `patience` for the monitor to be up.
+    /// Connects to the socket or device at `path`, waiting up to `patience` for the monitor to be up.
     pub fn connect(path: &Path, patience: Duration) -> Result<Client, ClientError> {
         let give_up = Instant::now() + patience;
         let stream = loop {
-            match UnixStream::connect(path) {
+            match Transport::open(path) {
                 Ok(stream) => break stream,
                 Err(error) if Instant::now() >= give_up => {
                     return Err(ClientError::Connect {
@@ -73,13 +124,13 @@ impl Client {
                 ours: ABI_VERSION,
             });
         }
-        client.stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        client.stream.set_read_timeout(ANSWER_TIMEOUT)?;
         Ok(client)
     }
 
     /// Greets until the monitor answers or time is over.
     fn greet(&mut self, give_up: Instant) -> Result<(), ClientError> {
-        self.stream.set_read_timeout(Some(HELLO_TIMEOUT))?;
+        self.stream.set_read_timeout(HELLO_TIMEOUT)?;
         loop {
             match self.request(Verb::Hello, &[]) {
                 Ok(body) => {

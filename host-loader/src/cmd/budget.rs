@@ -1,9 +1,7 @@
 //! `gnomon budget`: would these probes fit this system? Decided by the hypervisor's own code, without running it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use goblin::elf::Elf;
-use hyp_abi::bounds::{Bounds, SIZE};
 use hyp_abi::record::PathRecord;
 use hyp_abi::{Call, PathId, Status as CallStatus};
 use hyp_core::admit::rta::Task;
@@ -15,15 +13,13 @@ use super::check::{Checked, check};
 use crate::Status;
 use crate::client::ClientError;
 use crate::dist::Dist;
-use crate::env::{self, System as Environments, gnomon};
+use crate::env::{self, gnomon};
 use crate::manifest::{self, System};
 use crate::obj::Object;
+use crate::paths::table;
 use crate::render::admission::{RefusalRow, explain};
 use crate::render::tables::{self, PathRow};
 use crate::verify::{self, Arena};
-
-/// The table of path bounds in the hypervisor's image.
-const TABLE_SYMBOL: &str = "GNOMON_PATH_BOUNDS";
 
 /// Say whether a set of probes would fit a system, without running it.
 ///
@@ -102,7 +98,9 @@ fn admission(args: &Args) -> Result<Admission> {
         Some(file) => file.clone(),
         None => Dist::find()?.hypervisor(),
     };
-    if let Some(table) = table(&file)? {
+    let cannot = || format!("cannot read {}", file.display());
+    let bytes = std::fs::read(&file).into_diagnostic().wrap_err_with(cannot)?;
+    if let Some(table) = table::read(&bytes).into_diagnostic().wrap_err_with(cannot)? {
         return Ok(Admission::new(Some(&table)));
     }
     let report = args.report.as_ref().ok_or_else(|| {
@@ -127,26 +125,6 @@ fn admission(args: &Args) -> Result<Admission> {
     Ok(admission)
 }
 
-/// The table in a hypervisor's ELF file, if it was patched in.
-fn table(file: &Path) -> Result<Option<Bounds>> {
-    let cannot = || format!("cannot read {}", file.display());
-    let bytes = std::fs::read(file).into_diagnostic().wrap_err_with(cannot)?;
-    let elf = Elf::parse(&bytes).into_diagnostic().wrap_err_with(cannot)?;
-    let symbol = elf
-        .syms
-        .iter()
-        .find(|s| elf.strtab.get_at(s.st_name) == Some(TABLE_SYMBOL));
-    let symbol = symbol.ok_or_else(|| miette!("{} is no hypervisor: it has no {TABLE_SYMBOL}", file.display()))?;
-    let segment = elf
-        .program_headers
-        .iter()
-        .find(|p| p.vm_range().contains(&(symbol.st_value as usize)));
-    let at = segment.map(|p| p.p_offset + (symbol.st_value - p.p_vaddr));
-    let table = at.and_then(|at| bytes.get(at as usize..)?.get(..SIZE));
-    let table = table.ok_or_else(|| miette!("{}: its table of path bounds is cut off", file.display()))?;
-    Ok(Bounds::read(table))
-}
-
 /// The vCPUs as the hypervisor takes them from the boot configuration.
 fn tasks(system: &System) -> Vec<Task> {
     let task = |(id, vm): (usize, &manifest::Vm)| Task {
@@ -168,7 +146,7 @@ fn decide(objects: &[Object], admission: &mut Admission, tasks: &[Task], json: b
     let (mut admitted, mut refused) = (Vec::new(), Vec::new());
     for object in objects {
         for program in &object.programs {
-            let env = env::of_section(Environments::Gnomon, &program.section, None)?;
+            let env = env::of_probe(&program.section)?;
             let checked = check(&mut arena, object, program, env);
             match admit(&checked, admission, tasks) {
                 Ok(row) => admitted.push(row),

@@ -8,7 +8,7 @@ use crate::client::Client;
 /// Where the running system is.
 #[derive(clap::Args, Debug)]
 pub struct LinkArgs {
-    /// Unix socket of the monitor's link, as given to `gnomon run --link`.
+    /// Unix socket of the monitor's link, as given to `gnomon run --link`; inside a Linux VM, /dev/gnomon.
     #[arg(long, value_name = "PATH", env = "GNOMON_LINK", default_value = "gnomon.link")]
     pub link: PathBuf,
     /// Seconds to wait for the monitor to answer.

@@ -8,7 +8,7 @@ use super::check::{Checked, check};
 use super::link::LinkArgs;
 use crate::Status;
 use crate::client::{ClientError, Loaded, Session};
-use crate::env::{self, System};
+use crate::env;
 use crate::obj::{Object, Program};
 use crate::render::admission::{RefusalRow, Refused, explain};
 use crate::render::tables;
@@ -106,7 +106,7 @@ pub fn load_all(
     let mut session = Session::new(client);
     let mut arena = Arena::default();
     for program in programs {
-        let env = env::of_section(System::Gnomon, &program.section, None)?;
+        let env = env::of_probe(&program.section)?;
         let checked = check(&mut arena, object, program, env);
         match load_one(&mut session, object, &checked, attach)? {
             Ok(loaded) => outcome.loaded.push(loaded),

@@ -10,6 +10,7 @@ pub mod disasm;
 pub mod link;
 pub mod load;
 pub mod pack;
+pub mod paths;
 pub mod read;
 pub mod report;
 pub mod run;

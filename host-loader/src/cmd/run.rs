@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Status;
+use crate::manifest::Clock;
 use crate::pack;
 use crate::run::{self, Options, Outcome};
 
@@ -24,7 +25,8 @@ pub struct Args {
     /// End the machine after this many seconds; status 1 if VMs still run then.
     #[arg(long, value_name = "S")]
     pub timeout: Option<f64>,
-    /// One instruction is one nanosecond of virtual time: exact and repeatable. This is the default.
+    /// One instruction is one nanosecond of virtual time: exact and repeatable. The default, unless the manifest has
+    /// `clock = "host"`.
     #[arg(long, overrides_with = "no_icount")]
     pub icount: bool,
     /// Virtual time follows the host's clock.
@@ -44,7 +46,7 @@ pub fn run(args: Args) -> miette::Result<Status> {
     let timeout = args.timeout.map(Duration::try_from_secs_f64).transpose();
     let timeout = timeout.map_err(|error| miette::miette!("--timeout: {error}"))?;
     let options = Options {
-        no_icount: args.no_icount && !args.icount,
+        no_icount: !args.icount && (args.no_icount || system.clock == Clock::Host),
         timeout,
         link: args.link,
         qemu: args.qemu,

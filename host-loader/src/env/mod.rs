@@ -68,22 +68,30 @@ impl Environment {
     }
 }
 
-/// The environment of a section; `kind` overrides what a Linux section says.
-pub fn of_section(system: System, section: &str, kind: Option<linux::ProgramType>) -> Result<Environment, EnvError> {
+/// The environment of a probe's section.
+pub fn of_probe(section: &str) -> Result<Environment, EnvError> {
+    let point = gnomon::point(section).ok_or_else(|| EnvError::NoPoint {
+        section: section.into(),
+        points: gnomon::point_names().join(", "),
+    })?;
+    Ok(gnomon::environment(point))
+}
+
+/// The environment of a section; `kind` overrides what a Linux section says, and `loader` who loads Linux programs.
+pub fn of_section(
+    system: System,
+    section: &str,
+    kind: Option<linux::ProgramType>,
+    loader: linux::Loader,
+) -> Result<Environment, EnvError> {
     match system {
-        System::Gnomon => {
-            let point = gnomon::point(section).ok_or_else(|| EnvError::NoPoint {
-                section: section.into(),
-                points: gnomon::point_names().join(", "),
-            })?;
-            Ok(gnomon::environment(point))
-        }
+        System::Gnomon => of_probe(section),
         System::Linux => {
             let kind = kind.or_else(|| linux::by_section(section));
             let kind = kind.ok_or_else(|| EnvError::NoType {
                 section: section.into(),
             })?;
-            Ok(linux::environment(kind, section))
+            Ok(linux::environment(kind, section, loader))
         }
     }
 }

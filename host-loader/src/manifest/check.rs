@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::error::{ManifestError, Text, closest};
 use super::quantity::Bytes;
-use super::{ImageSource, System, Timing, Virtio, VirtioKind, Vm, raw};
+use super::{System, Timing, Virtio, VirtioKind, Vm, raw, sources};
 
 pub(super) type Result<T> = std::result::Result<T, ManifestError>;
 
@@ -84,6 +84,7 @@ pub fn system(text: &Text, raw: raw::Manifest, folder: &Path) -> Result<System> 
         board,
         cpus,
         slice_ns: raw.system.slice.0,
+        clock: sources::clock(text, raw.system.clock.as_ref())?,
         focus,
         vms,
         channels,
@@ -133,7 +134,7 @@ pub(super) struct Checker<'a> {
     pub(super) text: &'a Text,
     pub(super) board: &'static Board,
     cpus: u32,
-    folder: &'a Path,
+    pub(super) folder: &'a Path,
     names: BTreeMap<String, usize>,
 }
 
@@ -164,12 +165,9 @@ impl Checker<'_> {
         let (uart, virtio) = self.devices(raw, transports)?;
         Ok(Vm {
             name: raw.name.get_ref().clone(),
-            image: self.image(&raw.image),
+            image: self.image(&raw.image)?,
             image_span: raw.image.span(),
-            initrd: raw
-                .initrd
-                .as_ref()
-                .map(|path| (self.folder.join(path.get_ref()), path.span())),
+            initrd: self.ram_disk(raw)?,
             cmdline: raw.cmdline.clone().unwrap_or_default(),
             ipa_base,
             memory,
@@ -184,13 +182,6 @@ impl Checker<'_> {
             programs: raw.probes.programs,
             timing: raw.timing.as_ref().map(|timing| self.timing(timing)).transpose()?,
         })
-    }
-
-    fn image(&self, image: &Spanned<String>) -> ImageSource {
-        match image.get_ref().strip_prefix("guest:") {
-            Some(name) => ImageSource::BuiltIn(name.to_string()),
-            None => ImageSource::File(self.folder.join(image.get_ref())),
-        }
     }
 
     fn memory(&self, raw: &raw::Vm) -> Result<(u64, u64)> {

@@ -8,6 +8,7 @@ mod check;
 mod error;
 pub mod quantity;
 mod raw;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use board_support::Board;
 use hyp_abi::rights::ChannelRights;
 use hyp_abi::{PathId, Rights};
 
+use crate::debian::{Initramfs, Source};
 pub use error::{ManifestError, Text};
 
 /// A whole system, every rule checked.
@@ -31,6 +33,8 @@ pub struct System {
     pub cpus: u32,
     /// Round-robin slice, ns.
     pub slice_ns: u64,
+    /// What virtual time follows, unless the command line says otherwise.
+    pub clock: Clock,
     /// VM that gets the keyboard first.
     pub focus: usize,
     /// VMs, by id.
@@ -48,6 +52,27 @@ pub enum ImageSource {
     BuiltIn(String),
     /// A file.
     File(PathBuf),
+    /// The kernel in a package of Debian: `debian:PACKAGE` or `debian:SUITE/PACKAGE`.
+    Debian(Source),
+}
+
+/// Where a RAM disk comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RamDisk {
+    /// A file.
+    File(PathBuf),
+    /// Made of packages of Debian and an init script.
+    Made(Initramfs),
+}
+
+/// What virtual time follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The count of instructions: exact and repeatable.
+    #[default]
+    Instructions,
+    /// The host's clock: for systems that a person uses.
+    Host,
 }
 
 /// One VM with one vCPU.
@@ -60,7 +85,7 @@ pub struct Vm {
     /// Place of `image` in the text.
     pub image_span: Range<usize>,
     /// Initial RAM disk, and its place in the text.
-    pub initrd: Option<(PathBuf, Range<usize>)>,
+    pub initrd: Option<(RamDisk, Range<usize>)>,
     /// Kernel command line.
     pub cmdline: String,
     /// Guest-physical base of RAM.

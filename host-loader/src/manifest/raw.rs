@@ -27,6 +27,7 @@ pub struct System {
     pub board: Spanned<String>,
     pub cpus: Spanned<u32>,
     pub slice: Nanoseconds,
+    pub clock: Option<Spanned<String>>,
     pub focus: Option<Spanned<String>>,
 }
 
@@ -37,6 +38,7 @@ impl Default for System {
             board: Spanned::new(nowhere.clone(), "qemu-virt".into()),
             cpus: Spanned::new(nowhere, 1),
             slice: Nanoseconds(1_000_000),
+            clock: None,
             focus: None,
         }
     }
@@ -49,6 +51,7 @@ pub struct Vm {
     pub name: Spanned<String>,
     pub image: Spanned<String>,
     pub initrd: Option<Spanned<String>>,
+    pub initramfs: Option<Spanned<Initramfs>>,
     pub cmdline: Option<String>,
     pub memory: Spanned<Bytes>,
     pub ipa_base: Option<Spanned<Bytes>>,
@@ -88,6 +91,16 @@ pub struct Virtio {
     pub virtio: String,
     pub file: Option<String>,
     pub dma: Option<String>,
+}
+
+/// `initramfs = { … }`: a RAM disk made of Debian's packages.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Initramfs {
+    pub packages: Vec<Spanned<String>>,
+    pub init: String,
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
 }
 
 /// `probes = { … }`: quotas.

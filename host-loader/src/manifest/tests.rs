@@ -4,7 +4,9 @@ use hyp_abi::rights::ChannelRights;
 use hyp_abi::{PathId, Rights};
 use miette::Diagnostic;
 
-use super::{ImageSource, System, Text, Timing, Virtio, VirtioKind, parse};
+use crate::debian::{Initramfs, Source};
+
+use super::{Clock, ImageSource, RamDisk, System, Text, Timing, Virtio, VirtioKind, parse};
 
 fn read(text: &str) -> Result<System, super::ManifestError> {
     parse(Text::new(Path::new("t.toml"), text.to_string()), Path::new("/sys"))
@@ -92,8 +94,8 @@ fn everything_that_can_be_said_is_understood() {
     );
     assert_eq!(vm.image, ImageSource::File(PathBuf::from("/sys/img/m")));
     assert_eq!(
-        vm.initrd.as_ref().map(|(path, _)| path.clone()),
-        Some(PathBuf::from("/sys/rd.cpio"))
+        vm.initrd.as_ref().map(|(disk, _)| disk.clone()),
+        Some(RamDisk::File(PathBuf::from("/sys/rd.cpio")))
     );
     let disk = VirtioKind::Block(PathBuf::from("/sys/d.img"));
     let expected = [
@@ -132,6 +134,47 @@ fn everything_that_can_be_said_is_understood() {
     assert_eq!(channel.client_rights, ChannelRights::CALL | notify);
     assert_eq!(channel.server_rights, ChannelRights::SERVE | notify);
     assert_eq!(system.budgets, [(PathId::IpcCall, 900)]);
+}
+
+#[test]
+fn guests_of_debian_are_named_by_package() {
+    let text = r#"
+        [system]
+        clock = "host"
+        [[vm]]
+        name = "l"
+        image = "debian:trixie/linux-image-arm64"
+        initramfs = { packages = ["busybox-static"], init = "i", files = { "/a/b" = "c" } }
+        memory = "256M"
+    "#;
+    let system = read(text).unwrap();
+    let vm = &system.vms[0];
+    let source = |name| Source::parse(name).unwrap();
+    assert_eq!(vm.image, ImageSource::Debian(source("trixie/linux-image-arm64")));
+    let made = Initramfs {
+        packages: vec![source("busybox-static")],
+        init: PathBuf::from("/sys/i"),
+        files: vec![("a/b".into(), PathBuf::from("/sys/c"))],
+    };
+    assert_eq!(
+        vm.initrd.as_ref().map(|(disk, _)| disk.clone()),
+        Some(RamDisk::Made(made))
+    );
+    assert_eq!(system.clock, Clock::Host);
+    refused(
+        &text.replace("trixie/", "-o/"),
+        "cannot name a package",
+        "debian:-o",
+        "RELEASE/PACKAGE",
+    );
+    refused(
+        &text.replace("\"host\"", "\"hots\""),
+        "cannot follow `hots`",
+        "hots",
+        "did you mean \"host\"",
+    );
+    let both = text.replace("memory", "initrd = \"x.cpio\"\n memory");
+    refused(&both, "one RAM disk", "x.cpio", "leave one");
 }
 
 #[test]

@@ -11,12 +11,13 @@ use hyp_abi::PathId;
 use hyp_abi::config::{self, DeviceKind, NAME_LEN};
 use miette::{Result, WrapErr, miette};
 
+use crate::debian;
 use crate::dist::Dist;
 use crate::fdt;
 use crate::manifest::quantity::Bytes;
-use crate::manifest::{ImageSource, ManifestError, System, Vm};
+use crate::manifest::{ImageSource, ManifestError, RamDisk, System, Vm};
 use blob::Blob;
-use guest::{Guest, Piece};
+use guest::{Guest, GuestError, Piece};
 use hypervisor::Hypervisor;
 use place::{Refusal, Wish};
 
@@ -169,7 +170,7 @@ fn add_vm(system: &System, dist: &Dist, blob: &mut Blob, id: usize, vm: &Vm) -> 
     for piece in &guest.pieces {
         blob.add(id, piece.ipa, &piece.bytes, piece.mem_len);
     }
-    let initrd = initrd(system, vm, image_end)?;
+    let initrd = initrd(system, dist, vm, image_end)?;
     let bounds = initrd.as_ref().map(|piece| (piece.ipa, piece.end()));
     let tree =
         fdt::tree(system.board, vm, 1, bounds).map_err(|error| miette!("no device tree for `{}`: {error}", vm.name))?;
@@ -219,24 +220,59 @@ fn load(system: &System, dist: &Dist, vm: &Vm) -> Result<Guest> {
     let path = match &vm.image {
         ImageSource::BuiltIn(name) => dist.guest(name),
         ImageSource::File(path) => path.clone(),
+        ImageSource::Debian(source) => {
+            let kernel = debian::kernel(source, &dist.cache());
+            let kernel = kernel.map_err(|error| not_there(system, vm, vm.image_span.clone(), "the image", &error))?;
+            return read_guest(system, vm, &kernel, &source.to_string());
+        }
     };
     let bytes = std::fs::read(&path).map_err(|error| {
         let fault = system.text.error(format!("cannot read the image of `{}`", vm.name));
         let fault = fault.at(vm.image_span.clone(), format!("{}: {error}", path.display()));
         match &vm.image {
             ImageSource::BuiltIn(_) => fault.advise(format!("built-in guests are: {}", dist.guests().join(", "))),
-            ImageSource::File(_) => fault.advise("paths start from the manifest's folder"),
+            _ => fault.advise("paths start from the manifest's folder"),
         }
     })?;
-    let guest = guest::read(&bytes, vm.ipa_base, vm.memory).map_err(|error| {
+    let bytes = debian::unpack(bytes).map_err(|error| {
         let fault = system
             .text
             .error(format!("`{}` cannot run this image: {error}", vm.name));
-        fault
-            .at(vm.image_span.clone(), path.display().to_string())
-            .advise(error.help())
+        let fault = fault.at(vm.image_span.clone(), path.display().to_string());
+        fault.advise("build or copy the file again")
+    })?;
+    read_guest(system, vm, &bytes, &path.display().to_string())
+}
+
+fn read_guest(system: &System, vm: &Vm, bytes: &[u8], name: &str) -> Result<Guest> {
+    let guest = guest::read(bytes, vm.ipa_base, vm.memory).map_err(|error| {
+        let fault = system
+            .text
+            .error(format!("`{}` cannot run this image: {error}", vm.name));
+        let fault = fault.at(vm.image_span.clone(), name);
+        match error {
+            GuestError::OutsideRam { .. } => fault.at(vm.memory_span.clone(), "has this much").advise(error.help()),
+            _ => fault.advise(error.help()),
+        }
     })?;
     Ok(guest)
+}
+
+/// What Debian's packages should have brought.
+fn not_there(
+    system: &System,
+    vm: &Vm,
+    span: std::ops::Range<usize>,
+    what: &str,
+    why: &miette::Report,
+) -> ManifestError {
+    let causes: Vec<String> = why.chain().map(ToString::to_string).collect();
+    let fault = system.text.error(format!("{what} of `{}` cannot be had", vm.name));
+    let fault = fault.at(span, causes.join(": "));
+    match why.help() {
+        Some(help) => fault.advise(help.to_string()),
+        None => fault,
+    }
 }
 
 /// Where things behind the image go: as QEMU's loader, far from a bss that a flat binary does not tell of.
@@ -244,16 +280,20 @@ fn second_half(vm: &Vm, image_end: u64) -> u64 {
     image_end.max(vm.ipa_base + (vm.memory / 2).min(INITRD_OFFSET_MAX))
 }
 
-fn initrd(system: &System, vm: &Vm, image_end: u64) -> Result<Option<Piece>> {
-    let Some((path, span)) = &vm.initrd else {
+fn initrd(system: &System, dist: &Dist, vm: &Vm, image_end: u64) -> Result<Option<Piece>> {
+    let Some((disk, span)) = &vm.initrd else {
         return Ok(None);
     };
-    let bytes = std::fs::read(path).map_err(|error| {
-        let fault = system.text.error(format!("cannot read the RAM disk of `{}`", vm.name));
-        fault
-            .at(span.clone(), format!("{}: {error}", path.display()))
-            .advise("paths start from the manifest's folder")
-    })?;
+    let bytes = match disk {
+        RamDisk::File(path) => std::fs::read(path).map_err(|error| {
+            let fault = system.text.error(format!("cannot read the RAM disk of `{}`", vm.name));
+            fault
+                .at(span.clone(), format!("{}: {error}", path.display()))
+                .advise("paths start from the manifest's folder")
+        })?,
+        RamDisk::Made(made) => debian::initramfs(made, &dist.cache())
+            .map_err(|error| not_there(system, vm, span.clone(), "the RAM disk", &error))?,
+    };
     let piece = Piece::new(second_half(vm, image_end).next_multiple_of(INITRD_ALIGN), bytes);
     fits(system, vm, piece.end(), "its RAM disk")?;
     Ok(Some(piece))

@@ -40,6 +40,14 @@ impl Reason {
 
 /// Puts a refusal in words.
 pub fn reason(scene: &Scene<'_>, r: &Rejected) -> Reason {
+    let mut reason = of_why(scene, r);
+    if r.speculative {
+        reason.message.push_str(", where only a mispredicting CPU comes");
+    }
+    reason
+}
+
+fn of_why(scene: &Scene<'_>, r: &Rejected) -> Reason {
     shape(scene, &r.why)
         .or_else(|| memory(scene, &r.why))
         .or_else(|| pointers(scene, &r.why))
@@ -95,6 +103,17 @@ fn shape(scene: &Scene<'_>, why: &Why) -> Option<Reason> {
             "the callback at {} is not a function of the program",
             at(target)
         )),
+        Why::LocalCall { target } => Reason::new(format!(
+            "calls or refers to the function at {}: a program without privileges is one function",
+            at(target)
+        ))
+        .help("let the compiler inline it (`__always_inline`), or load it with privileges (`--privileged`)"),
+        Why::BackEdge { head } => {
+            Reason::new(format!("goes back to {}, and so loops", at(head))).help(match scene.env.rules.speculation {
+                true => "Linux takes loops only with privileges (`--privileged`): unroll it",
+                false => "Linux takes a loop only if a jump leads back to its head, not if it runs on into it",
+            })
+        }
         Why::DivisionByZero => Reason::new("divides by the constant 0"),
         Why::BadShift { bits } => Reason::new(format!("shifts by {bits}, as many bits as there are or more")),
         _ => return None,
@@ -293,6 +312,26 @@ fn pointers(scene: &Scene<'_>, why: &Why) -> Option<Reason> {
         ))
         .of(reg)
         .help("bound the number before it is added to a pointer"),
+        Why::ArithmeticRange {
+            reg,
+            region,
+            min,
+            max,
+            limit,
+        } => arithmetic_range(scene, reg, region, (min, max), limit),
+        Why::ArithmeticUncontained { reg, region } => Reason::new(format!(
+            "adds to r{reg}, a pointer to {}, a number that no mask can keep inside it",
+            name(region)
+        ))
+        .of(reg)
+        .help(
+            "without privileges the number must be proven to have one sign, and the pointer be of the stack or a map",
+        ),
+        Why::ArithmeticMixed { reg } => Reason::new(format!(
+            "what is added to r{reg} differs between paths in kind, sign or room, so no one mask fits it"
+        ))
+        .of(reg)
+        .help("without privileges one instruction adds one kind of thing: write the paths out, or use `--privileged`"),
         Why::PointerLeak { reg } => Reason::new(format!(
             "the address in r{reg} would become visible to the program's loader"
         ))
@@ -306,6 +345,26 @@ fn pointers(scene: &Scene<'_>, why: &Why) -> Option<Reason> {
         }
         _ => return None,
     })
+}
+
+fn arithmetic_range(scene: &Scene<'_>, reg: u8, region: Region, (min, max): (i64, i64), limit: u32) -> Reason {
+    let offset = if min == max {
+        format!("{min}")
+    } else {
+        format!("{min} to {max}")
+    };
+    let (place, inside) = match region {
+        Region::Stack(_) => (value::region(scene, region, 0), "-512 to -1".to_string()),
+        _ => (
+            value::region(scene, region, limit),
+            format!("0 to {}", i64::from(limit) - 1),
+        ),
+    };
+    Reason::new(format!("moves r{reg} to offset {offset} of {place}, outside of it"))
+        .of(reg)
+        .help(format!(
+            "without privileges a pointer may not even be computed out of bounds: {inside} are inside"
+        ))
 }
 
 fn wanted(kind: ArgKind) -> &'static str {

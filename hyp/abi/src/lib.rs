@@ -17,6 +17,7 @@ pub mod call;
 pub mod config;
 pub mod config_fault;
 pub mod console;
+pub mod facts;
 pub mod link;
 pub mod path;
 pub mod record;

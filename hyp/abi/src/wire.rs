@@ -55,6 +55,9 @@ macro_rules! record {
         impl $name {
             /// Bytes on the wire.
             pub const SIZE: usize = 0 $(+ <$t as $crate::wire::Field>::LEN)*;
+            /// Name and bytes of each field, in order: for what states the layout in another language.
+            pub const FIELDS: &'static [(&'static str, usize)] =
+                &[$((stringify!($f), <$t as $crate::wire::Field>::LEN),)*];
             /// Decodes from the first `SIZE` bytes; `None` if there are fewer.
             pub fn read(bytes: &[u8]) -> Option<Self> {
                 let mut at = 0;

@@ -24,6 +24,7 @@ pub const NO_OWNER: u8 = u8::MAX;
 
 /// What is counted of a path: exits and their lengths in the PMU's unit (retired instructions under icount).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct PathStat {
     /// Exits.
     pub count: u64,
@@ -84,9 +85,12 @@ impl Default for PathStat {
     }
 }
 
-/// One VM.
+/// One VM. What a switch needs comes first: it is reached with a short offset.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Vm {
+    /// VTTBR_EL2: root of the tables and VMID.
+    pub vttbr: u64,
     /// Interrupt controller.
     pub vgic: Vgic<VCPUS_PER_VM>,
     /// Console.
@@ -103,8 +107,6 @@ pub struct Vm {
     pub entry: u64,
     /// x0 at the start.
     pub x0: u64,
-    /// VTTBR_EL2: root of the tables and VMID.
-    pub vttbr: u64,
     /// From the manifest.
     pub rights: Rights,
     /// False before start and after stop.
@@ -181,6 +183,8 @@ pub struct Cpu {
     pub deferred: Deferred,
     /// Nobody runs: the CPU waits for an interrupt.
     pub idle: bool,
+    /// The core has registers of EL1 that most have not (`hyp-el2` asks at boot).
+    pub auxiliary: bool,
     /// VMs, as bits, that stopped in this exit: what they leave behind is cleared before the next guest runs.
     pub hazard: u32,
     /// Run queue over the slots.
@@ -191,8 +195,8 @@ pub struct Cpu {
     pub alarm: u64,
     /// Ticks of a time slice.
     pub slice: u64,
-    /// End of the running one.
-    pub slice_end: u64,
+    /// Counter value at which the loaded vCPU got the CPU.
+    pub since: u64,
     /// Slot whose FP state is in the hardware.
     pub fp_owner: u32,
     /// VMs that have not stopped.
@@ -217,13 +221,14 @@ impl Cpu {
             entry: 0,
             deferred: Deferred::Sync,
             idle: false,
+            auxiliary: true,
             hazard: 0,
             paths: [const { PathStat::new() }; PathId::COUNT],
             sched: Sched::new(),
             wakeups: Wakeups::new(),
             alarm: u64::MAX,
             slice: u64::MAX,
-            slice_end: u64::MAX,
+            since: 0,
             fp_owner: NO_SLOT,
             alive: 0,
             focus: 0,
@@ -277,12 +282,28 @@ impl Cpu {
         }
     }
 
+    /// End of the running time slice; `u64::MAX` if there are none.
+    #[inline]
+    pub const fn slice_end(&self) -> u64 {
+        self.since.saturating_add(self.slice)
+    }
+
+    /// The loaded vCPU stops running at `now`, or another begins: what it ran is added up.
+    #[inline(always)]
+    pub fn account(&mut self, now: u64) {
+        let ran = now.wrapping_sub(self.since);
+        self.since = now;
+        if let Some(vcpu) = self.vcpus.get_mut(self.loaded as usize) {
+            vcpu.run_ticks += ran;
+        }
+    }
+
     /// What EL2's timer must be set to now.
     #[inline]
     pub fn next_alarm(&self) -> u64 {
         let wake = self.wakeups.nearest();
         if self.sched.needs_slice() {
-            wake.min(self.slice_end)
+            wake.min(self.slice_end())
         } else {
             wake
         }

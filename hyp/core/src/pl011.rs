@@ -6,6 +6,9 @@
 
 /// Bytes of the receive FIFO (DDI 0183 §2.2.3: 16 before r1p5's 32; the identification below says 16).
 pub const FIFO_BYTES: usize = 16;
+/// Bytes that wait on the line behind a full FIFO, as a sender with flow control would hold them: a pasted line of text is not lost while
+/// the guest is busy. With the FIFO's own this is a power of two.
+pub const LINE_BYTES: usize = 256;
 /// Bytes of the register window.
 pub const WINDOW_BYTES: u64 = 0x1000;
 
@@ -38,17 +41,20 @@ const INT_RT: u32 = 1 << 6;
 const INT_OE: u32 = 1 << 10;
 const INT_ALL: u32 = 0x7ff;
 
+const _: () = assert!(LINE_BYTES == 1 << u8::BITS, "`head` wraps where the ring does");
+
 /// UARTPeriphID0–3, UARTPCellID0–3, one byte in each 32-bit register.
 const ID: [u8; 8] = [0x11, 0x10, 0x14, 0x00, 0x0d, 0xf0, 0x05, 0xb1];
 
 /// One UART.
 #[derive(Clone, Debug)]
 pub struct Pl011 {
-    fifo: [u8; FIFO_BYTES],
+    /// FIFO and, behind it, the line.
+    fifo: [u8; LINE_BYTES],
     /// Index of the oldest byte.
     head: u8,
-    /// Bytes waiting.
-    count: u8,
+    /// Bytes waiting, on the line too.
+    count: u16,
     /// A byte was lost; shown with the next byte read and in UARTRSR.
     overrun: bool,
     rsr: u32,
@@ -73,7 +79,7 @@ impl Pl011 {
     /// As after reset (DDI 0183 table 3-1).
     pub const fn new() -> Self {
         Self {
-            fifo: [0; FIFO_BYTES],
+            fifo: [0; LINE_BYTES],
             head: 0,
             count: 0,
             overrun: false,
@@ -144,16 +150,16 @@ impl Pl011 {
         None
     }
 
-    /// A byte from outside. False if the FIFO was full and the byte is lost. The caller must look at [`Self::irq`] again.
+    /// A byte from outside. False if the line was full too and the byte is lost. The caller must look at [`Self::irq`] again.
     pub fn receive(&mut self, byte: u8) -> bool {
         let count = usize::from(self.count);
-        if count >= self.depth() {
+        if count >= LINE_BYTES {
             self.overrun = true;
             self.rsr |= RSR_OE;
             self.ris |= INT_OE;
             return false;
         }
-        self.fifo[(usize::from(self.head) + count) % FIFO_BYTES] = byte;
+        self.fifo[(usize::from(self.head) + count) % LINE_BYTES] = byte;
         self.count += 1;
         self.ris |= INT_RX | INT_RT;
         true
@@ -161,7 +167,7 @@ impl Pl011 {
 
     /// Bytes that [`Self::receive`] takes without loss.
     pub fn space(&self) -> usize {
-        self.depth().saturating_sub(usize::from(self.count))
+        LINE_BYTES.saturating_sub(usize::from(self.count))
     }
 
     const fn depth(&self) -> usize {
@@ -184,8 +190,8 @@ impl Pl011 {
         if self.count == 0 {
             return 0;
         }
-        let mut value = u32::from(self.fifo[usize::from(self.head) % FIFO_BYTES]);
-        self.head = (self.head + 1) % FIFO_BYTES as u8;
+        let mut value = u32::from(self.fifo[usize::from(self.head) % LINE_BYTES]);
+        self.head = self.head.wrapping_add(1);
         self.count -= 1;
         if self.overrun {
             self.overrun = false;
@@ -253,14 +259,21 @@ mod tests {
     }
 
     #[test]
-    fn receive_without_fifo_holds_one_byte_and_reports_overrun() {
+    fn receive_without_fifo_shows_full_at_one_byte_and_reports_overrun_when_the_line_is_full() {
         let mut u = Pl011::new();
         u.write(IMSC, INT_RX | INT_OE);
         assert!(u.receive(1));
         assert_eq!(u.read(FR), 0x80 | FR_RXFF);
+        for _ in 1..LINE_BYTES {
+            assert!(u.receive(1));
+        }
+        assert_eq!(u.read(RSR_ECR), 0);
         assert!(!u.receive(2));
         assert_eq!(u.read(RSR_ECR), RSR_OE);
         assert_eq!(u.read(DR), 1 | DR_OE);
+        for _ in 1..LINE_BYTES {
+            assert_eq!(u.read(DR), 1);
+        }
         assert_eq!(u.read(MIS), INT_OE);
         u.write(ICR, INT_OE);
         u.write(RSR_ECR, 0);
@@ -274,7 +287,7 @@ mod tests {
         u.write(LCR_H, LCR_H_FEN);
         u.receive(1);
         u.write(LCR_H, LCR_H_FEN | 0x60);
-        assert_eq!(u.space(), FIFO_BYTES - 1, "other bits leave it alone");
+        assert_eq!(u.space(), LINE_BYTES - 1, "other bits leave it alone");
         u.write(LCR_H, 0x60);
         assert_eq!(u.read(FR), 0x90);
     }
@@ -307,7 +320,7 @@ mod tests {
                 }
                 1..=50 => {
                     let b = rng.next() as u8;
-                    let fits = m.len() < depth;
+                    let fits = m.len() < LINE_BYTES;
                     assert_eq!(u.receive(b), fits);
                     if fits { m.push_back(b) } else { lost = true }
                 }
@@ -327,9 +340,9 @@ mod tests {
                 }
             }
             assert_eq!(u.read(FR) & FR_RXFE != 0, m.is_empty());
-            assert_eq!(u.read(FR) & FR_RXFF != 0, m.len() == depth);
+            assert_eq!(u.read(FR) & FR_RXFF != 0, m.len() >= depth);
             assert_eq!(u.irq(), !m.is_empty());
-            assert_eq!(u.space(), depth - m.len());
+            assert_eq!(u.space(), LINE_BYTES - m.len());
         }
     }
 }

@@ -152,6 +152,29 @@ impl Sched {
         }
     }
 
+    /// The running slot `from` blocks and `to`, which waits, runs in its place: as [`Self::block`], [`Self::wake`] and [`Self::next`].
+    /// *Hot.* False, and nothing has changed, if a third slot would be chosen or share the priority.
+    #[inline(always)]
+    pub fn hand_over(&mut self, from: usize, to: usize) -> bool {
+        let (lf, lt) = (self.level(from), self.level(to));
+        let left = self.ready[lf] & !bit(from);
+        let others = if left == 0 {
+            self.levels & !(1 << lf)
+        } else {
+            self.levels
+        };
+        if others >> lt != 0 || from == to {
+            return false;
+        }
+        self.ready[lf] = left;
+        self.turn[lf] = ((from + 1) % SLOTS) as u8;
+        self.levels = others | 1 << lt;
+        self.ready[lt] = bit(to);
+        self.turn[lt] = (to % SLOTS) as u8;
+        self.current = to as u8;
+        true
+    }
+
     /// Chooses who runs and makes it current. *Hot.* `None`: idle.
     ///
     /// Called after a `Switch`. Highest priority first; within it cyclically from the slot whose turn it is. A slot that was

@@ -69,34 +69,32 @@ impl Default for Frame {
     }
 }
 
-/// EL1 system registers of a vCPU that is off the CPU, and where it resumes. `hyp-el2` fills and loads it.
+/// EL1 system registers of a vCPU that is off the CPU, and where it resumes. `hyp-el2` fills and loads it, two neighbours at a
+/// time.
 #[derive(Clone, Debug, Default)]
-#[repr(C)]
+#[repr(C, align(16))]
 #[allow(missing_docs, reason = "each field is the register of its name")]
 pub struct El1 {
     pub elr_el2: u64,
     pub spsr_el2: u64,
     pub sctlr: u64,
+    pub tcr: u64,
     pub ttbr0: u64,
     pub ttbr1: u64,
-    pub tcr: u64,
     pub mair: u64,
-    pub amair: u64,
     pub vbar: u64,
     pub contextidr: u64,
+    pub cpacr: u64,
     pub tpidr_el0: u64,
     pub tpidrro_el0: u64,
     pub tpidr_el1: u64,
-    pub sp_el0: u64,
     pub sp_el1: u64,
+    pub sp_el0: u64,
     pub elr: u64,
     pub spsr: u64,
     pub esr: u64,
     pub far: u64,
-    pub afsr0: u64,
-    pub afsr1: u64,
     pub par: u64,
-    pub cpacr: u64,
     pub csselr: u64,
     pub cntkctl: u64,
     pub cntv_ctl: u64,
@@ -106,8 +104,10 @@ pub struct El1 {
     pub vmcr: u64,
     pub ap1r0: u64,
     pub ap0r0: u64,
-    /// Active bits of the two timers' PPIs, as in GICR_ISACTIVER0.
-    pub ppis_active: u64,
+    /// These three only where the core has them; elsewhere they are RES0.
+    pub amair: u64,
+    pub afsr0: u64,
+    pub afsr1: u64,
 }
 
 impl El1 {
@@ -118,26 +118,23 @@ impl El1 {
             spsr_el2: 0x3c5,
             // RES1 bits of SCTLR_EL1 (Arm ARM D17.2.118), everything off.
             sctlr: 0x30d0_0800,
+            tcr: 0,
             ttbr0: 0,
             ttbr1: 0,
-            tcr: 0,
             mair: 0,
-            amair: 0,
             vbar: 0,
             contextidr: 0,
+            cpacr: 0,
             tpidr_el0: 0,
             tpidrro_el0: 0,
             tpidr_el1: 0,
-            sp_el0: 0,
             sp_el1: 0,
+            sp_el0: 0,
             elr: 0,
             spsr: 0,
             esr: 0,
             far: 0,
-            afsr0: 0,
-            afsr1: 0,
             par: 0,
-            cpacr: 0,
             csselr: 0,
             cntkctl: 0,
             cntv_ctl: 0,
@@ -147,7 +144,9 @@ impl El1 {
             vmcr: 0,
             ap1r0: 0,
             ap0r0: 0,
-            ppis_active: 0,
+            amair: 0,
+            afsr0: 0,
+            afsr1: 0,
         }
     }
 

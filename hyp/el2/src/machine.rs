@@ -281,6 +281,10 @@ impl Machine for Board {
         }
     }
 
+    fn release_fp(&mut self) {
+        world::trap_fp(true);
+    }
+
     fn power_off(&mut self) {
         crate::power::off();
     }

@@ -7,6 +7,7 @@
 mod board;
 mod boot;
 mod epitaph;
+mod facts;
 mod gic;
 mod image;
 mod log;

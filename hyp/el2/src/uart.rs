@@ -90,7 +90,8 @@ impl Uart {
 
     /// Serves the interrupt: refills the FIFO and hands up to [`BURST`] received bytes to `take`.
     pub fn interrupt(&mut self, mut take: impl FnMut(u8)) {
-        write32(ICR, read32(MIS));
+        // The receive interrupts end by reading (DDI 0183 §2.8): cleared here, they would not come back for bytes left in the FIFO.
+        write32(ICR, read32(MIS) & !(INT_RX | INT_RT));
         self.pump();
         for _ in 0..BURST {
             if read32(FR) & FR_RXFE != 0 {

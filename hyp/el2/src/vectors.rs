@@ -2,17 +2,17 @@
 
 use core::arch::{asm, global_asm};
 
-use hyp_abi::PathId;
-use hyp_abi::VMS_MAX;
 use hyp_abi::call::FID_BASE;
+use hyp_abi::{Call, PathId, VMS_MAX};
 use hyp_core::cpu::{Cpu, Deferred, PathStat, Vm};
-use hyp_core::dispatch::{Next, Services, fast, hypercall, schedule, slow};
+use hyp_core::dispatch::{Next, Services, direct, fast, schedule, slow};
 use hyp_core::exit::Esr;
 use hyp_core::vcpu::Vcpu;
 
 use crate::machine::Board;
+use crate::reg::wfi;
 use crate::state::State;
-use crate::{pmu, world};
+use crate::{pmu, time, world};
 
 global_asm!(
     include_str!("vectors.S"),
@@ -26,7 +26,6 @@ global_asm!(
     exit_irq = sym exit_irq,
     exit_serror = sym exit_serror,
     exit_slow = sym exit_slow,
-    exit_woken = sym exit_woken,
     epitaph = sym crate::epitaph::exception,
     FID_BASE = const FID_BASE,
 );
@@ -284,18 +283,44 @@ entries! {
     }
 
     /// One of our own calls. Full.
-    fn exit_call(this: *mut State, entry: u64) -> ! {
-        let state = state(this);
-        state.cpu.entry = entry as u32;
-        match hypercall::round(&mut state.cpu, &mut state.board) {
-            Some(path) => enter(resume(state, path)),
-            None => {
-                state.cpu.deferred = Deferred::Sync;
-                exit_slow(this)
-            }
+    fn exit_call(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> ! {
+        let parts = parts(this, vcpu);
+        match parts.vcpu.frame.x::<0>() as u32 ^ FID_BASE {
+            IPC_CALL => jump!(ipc_call, this, entry, vcpu, 0_u64),
+            IPC_REPLY_RECV => jump!(ipc_reply_receive, this, entry, vcpu, 0_u64),
+            _ => jump!(defer_full, this, entry, vcpu, 0_u64),
         }
     }
+
+    fn ipc_call(this: *mut State, entry: u64, vcpu: *mut Vcpu, _esr: u64) -> ! {
+        let State { cpu, board, .. } = state(this);
+        if let Some(to) = direct::call(cpu, board) {
+            handed_over(cpu, board, entry, PathId::IpcCall, to)
+        }
+        jump!(defer_full, this, entry, vcpu, 0_u64)
+    }
+
+    fn ipc_reply_receive(this: *mut State, entry: u64, vcpu: *mut Vcpu, _esr: u64) -> ! {
+        let State { cpu, board, .. } = state(this);
+        if let Some(to) = direct::reply_receive(cpu, board) {
+            handed_over(cpu, board, entry, PathId::IpcReplyRecv, to)
+        }
+        jump!(defer_full, this, entry, vcpu, 0_u64)
+    }
 }
+
+/// To the vCPU that the running one has handed the CPU to.
+#[inline(always)]
+fn handed_over(cpu: &mut Cpu, board: &mut Board, entry: u64, path: PathId, to: usize) -> ! {
+    world::switch(cpu, board, to);
+    slow::handed_over(cpu, board);
+    board.fire_vm_entry(path, entry as u32);
+    cpu.note(path, pmu::read().wrapping_sub(entry as u32));
+    enter(frame(cpu))
+}
+
+const IPC_CALL: u32 = Call::IpcCall as u32;
+const IPC_REPLY_RECV: u32 = Call::IpcReplyRecv as u32;
 
 extern "C" fn exit_slow(this: *mut State) -> ! {
     let state = state(this);
@@ -303,7 +328,7 @@ extern "C" fn exit_slow(this: *mut State) -> ! {
     if state.cpu.hazard != 0 {
         hazard(state);
     }
-    resume(state, path)
+    enter(resume(state, path))
 }
 
 /// What stopped VMs leave behind: their probes go.
@@ -317,45 +342,39 @@ fn hazard(state: &mut State) {
     }
 }
 
-/// Finds who goes on, and goes there: to a guest, to sleep, or nowhere.
+/// Finds who goes on, switching and idling as needed; returns the frame to enter.
 #[inline(always)]
-pub fn resume(state: &mut State, path: PathId) -> ! {
+pub fn resume(state: &mut State, first: PathId) -> *mut Vcpu {
+    let mut path = first;
     let State { cpu, board, .. } = state;
-    match schedule(cpu, board, path) {
-        Next::Same => {}
-        Next::Switch(to) => {
-            let from = cpu.loaded;
-            world::switch(cpu, board, to);
-            slow::switched(cpu, board, from, to);
-        }
-        Next::Off => system_end(board),
-        Next::Idle => {
-            cpu.note(path, pmu::read().wrapping_sub(cpu.entry));
-            // SAFETY: 1. The stack is given up: waking up starts at its top, like every entry.
-            unsafe { asm!("b idle", options(noreturn)) }
+    // Idling is not an exit: each turn ends one stay at EL2 and begins another when an interrupt comes.
+    loop {
+        match schedule(cpu, board, path) {
+            Next::Same => break,
+            Next::Switch(to) => {
+                let from = cpu.loaded;
+                world::switch(cpu, board, to);
+                slow::switched(cpu, board, from, to);
+                break;
+            }
+            Next::Off => {
+                board.uart.record(hyp_abi::record::StreamKind::SystemOff, &[]);
+                board.uart.flush();
+                crate::power::off();
+            }
+            Next::Idle => {
+                cpu.account(time::ticks());
+                cpu.note(path, pmu::read().wrapping_sub(cpu.entry));
+                wfi();
+                cpu.entry = pmu::read();
+                cpu.since = time::ticks();
+                let intid = crate::gic::acknowledge();
+                path = hyp_core::dispatch::irq::serve(cpu, board, intid);
+            }
         }
     }
     let entry = cpu.entry;
     board.fire_vm_entry(path, entry);
     cpu.note(path, pmu::read().wrapping_sub(entry));
-    enter(frame(cpu))
-}
-
-/// An interrupt woke the idle CPU: sleeping ended one stay at EL2, here begins another.
-extern "C" fn exit_woken(this: *mut State, entry: u64) -> ! {
-    let state = state(this);
-    state.cpu.entry = entry as u32;
-    let intid = crate::gic::acknowledge();
-    let path = hyp_core::dispatch::irq::serve(&mut state.cpu, &mut state.board, intid);
-    resume(state, path)
-}
-
-/// No VM is left: says so and turns the machine off. The path analyser stops here: it is no stay at EL2 any more.
-#[cold]
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn system_end(board: &mut Board) -> ! {
-    board.uart.record(hyp_abi::record::StreamKind::SystemOff, &[]);
-    board.uart.flush();
-    crate::power::off()
+    frame(cpu)
 }

@@ -1,46 +1,25 @@
 //! The world switch: EL1 state of one vCPU out, that of another in.
 
 use core::arch::asm;
+use core::mem::offset_of;
 
-use hyp_core::cpu::Cpu;
+use hyp_core::cpu::{Cpu, Vm};
 use hyp_core::vcpu::{El1, Fp, Vcpu};
-use hyp_core::vgic::{Lr, LrFile, SavedLrs};
+use hyp_core::vgic::{Leaving, Lr, LrFile, SavedLrs};
 
 use crate::board::GICR;
-use crate::machine::{Board, ELR, ICH_HCR, ICH_VMCR, LIST_REGISTERS, SPSR, USABLE};
+use crate::machine::{Board, ICH_HCR, LIST_REGISTERS, USABLE};
 use crate::mmio::{read32, write32};
 use crate::reg::{isb, sysreg};
 
 sysreg! {
-    SCTLR = "sctlr_el1", rw;
-    TTBR0 = "ttbr0_el1", rw;
-    TTBR1 = "ttbr1_el1", rw;
-    TCR = "tcr_el1", rw;
-    MAIR = "mair_el1", rw;
     AMAIR = "amair_el1", rw;
-    VBAR = "vbar_el1", rw;
-    CONTEXTIDR = "contextidr_el1", rw;
-    TPIDR_EL0 = "tpidr_el0", rw;
-    TPIDRRO_EL0 = "tpidrro_el0", rw;
-    TPIDR_EL1 = "tpidr_el1", rw;
-    SP_EL0 = "sp_el0", rw;
-    SP_EL1 = "sp_el1", rw;
-    ELR_EL1 = "elr_el1", rw;
-    SPSR_EL1 = "spsr_el1", rw;
-    ESR_EL1 = "esr_el1", rw;
-    FAR_EL1 = "far_el1", rw;
     AFSR0 = "afsr0_el1", rw;
     AFSR1 = "afsr1_el1", rw;
-    PAR = "par_el1", rw;
-    CPACR = "cpacr_el1", rw;
-    CSSELR = "csselr_el1", rw;
-    CNTKCTL = "cntkctl_el1", rw;
-    CNTV_CTL = "cntv_ctl_el0", rw;
-    CNTV_CVAL = "cntv_cval_el0", rw;
-    CNTP_CTL = "cntp_ctl_el0", rw;
-    CNTP_CVAL = "cntp_cval_el0", rw;
-    ICH_AP1R0 = "s3_4_c12_c9_0", rw;
-    ICH_AP0R0 = "s3_4_c12_c8_0", rw;
+    CNTV_CTL = "cntv_ctl_el0", r;
+    CNTV_CVAL = "cntv_cval_el0", r;
+    CNTP_CTL = "cntp_ctl_el0", r;
+    CNTP_CVAL = "cntp_cval_el0", r;
     VTTBR = "vttbr_el2", rw;
     CPTR = "cptr_el2", rw;
 }
@@ -76,48 +55,85 @@ pub fn trap_fp(on: bool) {
     CPTR::write(if on { CPTR_BASE | CPTR_FP } else { CPTR_BASE & !CPTR_FP });
 }
 
-macro_rules! save {
-    ($to:expr; $($field:ident <- $reg:ident;)*) => { $($to.$field = $reg::read();)* };
-}
-macro_rules! load {
-    ($from:expr; $($field:ident -> $reg:ident;)*) => { $($reg::write($from.$field);)* };
-}
-
-#[inline(always)]
-fn save_el1(to: &mut El1) {
-    save! { to;
-        elr_el2 <- ELR; spsr_el2 <- SPSR;
-        cntv_ctl <- CNTV_CTL; cntv_cval <- CNTV_CVAL; cntp_ctl <- CNTP_CTL; cntp_cval <- CNTP_CVAL;
-        sctlr <- SCTLR; ttbr0 <- TTBR0; ttbr1 <- TTBR1; tcr <- TCR; mair <- MAIR; amair <- AMAIR; vbar <- VBAR;
-        contextidr <- CONTEXTIDR; tpidr_el0 <- TPIDR_EL0; tpidrro_el0 <- TPIDRRO_EL0; tpidr_el1 <- TPIDR_EL1;
-        sp_el0 <- SP_EL0; sp_el1 <- SP_EL1; elr <- ELR_EL1; spsr <- SPSR_EL1; esr <- ESR_EL1; far <- FAR_EL1;
-        afsr0 <- AFSR0; afsr1 <- AFSR1; par <- PAR; cpacr <- CPACR; csselr <- CSSELR; cntkctl <- CNTKCTL;
-        vmcr <- ICH_VMCR; ap1r0 <- ICH_AP1R0; ap0r0 <- ICH_AP0R0;
-    }
-    // The interrupt state follows the vCPU: what it has active must not keep the next one's timer from interrupting.
-    CNTV_CTL::write(0);
-    CNTP_CTL::write(0);
-    let active = read32(ISACTIVER0) & TIMER_PPIS;
-    to.ppis_active = active.into();
-    if active != 0 {
-        write32(ICACTIVER0, active);
-    }
+/// Calls `$one` with each two registers that are neighbours in [`El1`]. All that a guest can change without a trap, and where it
+/// goes on. What follows a vCPU into the timers and the virtual CPU interface is here too: the compare value is loaded before the
+/// control that arms it.
+macro_rules! each_pair {
+    ($one:ident, $el1:expr) => {
+        $one!($el1, elr_el2 "elr_el2", spsr_el2 "spsr_el2");
+        $one!($el1, sctlr "sctlr_el1", tcr "tcr_el1");
+        $one!($el1, ttbr0 "ttbr0_el1", ttbr1 "ttbr1_el1");
+        $one!($el1, mair "mair_el1", vbar "vbar_el1");
+        $one!($el1, contextidr "contextidr_el1", cpacr "cpacr_el1");
+        $one!($el1, tpidr_el0 "tpidr_el0", tpidrro_el0 "tpidrro_el0");
+        $one!($el1, tpidr_el1 "tpidr_el1", sp_el1 "sp_el1");
+        $one!($el1, sp_el0 "sp_el0", elr "elr_el1");
+        $one!($el1, spsr "spsr_el1", esr "esr_el1");
+        $one!($el1, far "far_el1", par "par_el1");
+        $one!($el1, csselr "csselr_el1", cntkctl "cntkctl_el1");
+        $one!($el1, cntv_ctl "cntv_ctl_el0", cntv_cval "cntv_cval_el0");
+        $one!($el1, cntp_ctl "cntp_ctl_el0", cntp_cval "cntp_cval_el0");
+        $one!($el1, vmcr "s3_4_c12_c11_7", ap1r0 "s3_4_c12_c9_0"); // ICH_VMCR_EL2, ICH_AP1R0_EL2
+    };
 }
 
-#[inline(always)]
-fn load_el1(from: &El1) {
-    load! { from;
-        elr_el2 -> ELR; spsr_el2 -> SPSR;
-        sctlr -> SCTLR; ttbr0 -> TTBR0; ttbr1 -> TTBR1; tcr -> TCR; mair -> MAIR; amair -> AMAIR; vbar -> VBAR;
-        contextidr -> CONTEXTIDR; tpidr_el0 -> TPIDR_EL0; tpidrro_el0 -> TPIDRRO_EL0; tpidr_el1 -> TPIDR_EL1;
-        sp_el0 -> SP_EL0; sp_el1 -> SP_EL1; elr -> ELR_EL1; spsr -> SPSR_EL1; esr -> ESR_EL1; far -> FAR_EL1;
-        afsr0 -> AFSR0; afsr1 -> AFSR1; par -> PAR; cpacr -> CPACR; csselr -> CSSELR; cntkctl -> CNTKCTL;
-        vmcr -> ICH_VMCR; ap1r0 -> ICH_AP1R0; ap0r0 -> ICH_AP0R0;
-    }
-    if from.ppis_active != 0 {
-        write32(ISACTIVER0, from.ppis_active as u32);
-    }
-    load! { from; cntv_cval -> CNTV_CVAL; cntp_cval -> CNTP_CVAL; cntv_ctl -> CNTV_CTL; cntp_ctl -> CNTP_CTL; }
+macro_rules! save_pair {
+    ($el1:expr, $a:ident $ra:literal, $b:ident $rb:literal) => {
+        const { assert!(offset_of!(El1, $b) == offset_of!(El1, $a) + 8) };
+        // SAFETY: 1. MRS of registers that EL2 may read; the store is to the two fields of the `El1` behind the reference.
+        unsafe {
+            asm!(
+                concat!("mrs {a}, ", $ra), concat!("mrs {b}, ", $rb), "stp {a}, {b}, [{el1}, #{at}]",
+                a = out(reg) _, b = out(reg) _, el1 = in(reg) core::ptr::from_mut($el1), at = const offset_of!(El1, $a),
+                options(nostack, preserves_flags)
+            )
+        };
+    };
+}
+
+macro_rules! load_pair {
+    ($el1:expr, $a:ident $ra:literal, $b:ident $rb:literal) => {
+        // SAFETY: 1. The load is of two fields of the `El1` behind the reference. 2. MSR of registers of EL1 and EL0, of the
+        // virtual CPU interface, and of where the guest goes on: none changes what EL2's own code or memory means.
+        unsafe {
+            asm!(
+                "ldp {a}, {b}, [{el1}, #{at}]", concat!("msr ", $rb, ", {b}"), concat!("msr ", $ra, ", {a}"),
+                a = out(reg) _, b = out(reg) _, el1 = in(reg) core::ptr::from_ref($el1), at = const offset_of!(El1, $a),
+                options(nostack, preserves_flags)
+            )
+        };
+    };
+}
+
+sysreg! {
+    ICH_AP0R0 = "s3_4_c12_c8_0", rw;
+}
+
+/// True if the core has any of AMAIR_EL1, AFSR0_EL1, AFSR1_EL1, which may all be RES0. Asked once, before the first guest.
+pub fn has_auxiliary() -> bool {
+    AMAIR::write(u64::MAX);
+    AFSR0::write(u64::MAX);
+    AFSR1::write(u64::MAX);
+    isb();
+    let kept = AMAIR::read() | AFSR0::read() | AFSR1::read();
+    AMAIR::write(0);
+    AFSR0::write(0);
+    AFSR1::write(0);
+    kept != 0
+}
+
+#[cold]
+fn save_auxiliary(to: &mut El1) {
+    to.amair = AMAIR::read();
+    to.afsr0 = AFSR0::read();
+    to.afsr1 = AFSR1::read();
+}
+
+#[cold]
+fn load_auxiliary(from: &El1) {
+    AMAIR::write(from.amair);
+    AFSR0::write(from.afsr0);
+    AFSR1::write(from.afsr1);
 }
 
 /// The list registers one by one, so that each access is one instruction.
@@ -141,71 +157,97 @@ macro_rules! each_list_register {
 }
 const _: () = assert!(LIST_REGISTERS == 4);
 
-/// Saves the list registers in `used`, which may hold something; what the guest has not taken waits there.
-#[inline(always)]
-fn save_interrupts(saved: &mut SavedLrs, board: &Board, used: u32) {
-    saved.hcr = ICH_HCR::read() as u32;
-    if used != 0 {
-        each_list_register!(N => {
-            if used >> N & 1 != 0 {
-                saved.lr[N] = board.read(N);
-            }
-        });
+/// Saves what `leaving` names, and takes the timers' active state off the CPU: what this vCPU has active must not keep the
+/// next one's timer from interrupting.
+#[inline(never)]
+fn save_interrupts(leaving: Leaving<'_>, board: &Board) {
+    let hcr = if leaving.control != 0 {
+        ICH_HCR::read() as u32
+    } else {
+        0
+    };
+    let active = read32(ISACTIVER0) & TIMER_PPIS;
+    leaving.saved.save(leaving.full, hcr, active);
+    each_list_register!(N => {
+        if leaving.full >> N & 1 != 0 {
+            leaving.saved.put(N, board.read(N));
+        }
+    });
+    if active != 0 {
+        write32(ICACTIVER0, active);
     }
 }
 
-/// Loads the list registers in `used` and empties those in `stale`.
-#[inline(always)]
-fn load_interrupts(saved: &mut SavedLrs, board: &mut Board, used: u32, stale: u32) {
-    if used | stale != 0 {
-        each_list_register!(N => {
-            if used >> N & 1 != 0 {
-                board.write(N, saved.lr[N]);
-            } else if stale >> N & 1 != 0 {
-                board.write(N, Lr(0));
-            }
-        });
-    }
-    ICH_HCR::write(saved.hcr.into());
-    if saved.deactivate.iter().fold(0, |all, word| all | word) != 0 {
-        deactivate(&mut saved.deactivate);
+/// Loads what is saved; `stale` list registers hold something of the vCPU that left.
+#[inline(never)]
+fn load_interrupts(saved: &mut SavedLrs, board: &mut Board, stale: u32) {
+    let full = saved.full();
+    each_list_register!(N => {
+        if full >> N & 1 != 0 {
+            board.write(N, saved.get(N));
+        } else if stale >> N & 1 != 0 {
+            board.write(N, Lr(0));
+        }
+    });
+    ICH_HCR::write(saved.hcr().into());
+    let active = saved.take_more(crate::gic::deactivate);
+    if active != 0 {
+        write32(ISACTIVER0, active);
     }
 }
+
+/// Saves the loaded vCPU's registers. Returns the list registers that hold something of it, and a bit beside them if
+/// ICH_HCR_EL2 does.
+#[inline(always)]
+fn leave(vcpu: &mut Vcpu, vm: &mut Vm, board: &mut Board, auxiliary: bool) -> u32 {
+    each_pair!(save_pair, &mut vcpu.el1);
+    vcpu.el1.ap0r0 = ICH_AP0R0::read();
+    if auxiliary {
+        save_auxiliary(&mut vcpu.el1);
+    }
+    let Some(leaving) = vm.vgic.leave(0, board.empty()) else {
+        return ALL;
+    };
+    let rest = leaving.full | leaving.control << LIST_REGISTERS;
+    if rest | leaving.linked != 0 {
+        save_interrupts(leaving, board);
+    } else {
+        leaving.saved.save_quiet();
+    }
+    rest
+}
+
+/// List registers and ICH_HCR_EL2 hold nobody knows what.
+const ALL: u32 = u32::MAX;
 
 /// Switches registers from the loaded vCPU to slot `to`, which [`Cpu::loaded`] names afterwards.
+///
+/// No barrier: nothing here is used at EL2, and the `eret` is a context synchronisation event (Arm ARM D1.4.2).
 #[inline(always)]
 pub fn switch(cpu: &mut Cpu, board: &mut Board, to: usize) {
-    let mut stale = USABLE;
-    if let Some((vcpu, vm)) = cpu.running() {
-        save_el1(&mut vcpu.el1);
-        stale = vm.vgic.used(0);
-        if let Some(saved) = vm.vgic.saved(0) {
-            save_interrupts(saved, board, stale);
-        }
+    let auxiliary = cpu.auxiliary;
+    cpu.account(crate::time::ticks());
+    let stale = match cpu.running() {
+        Some((vcpu, vm)) => leave(vcpu, vm, board, auxiliary),
+        None => ALL,
+    };
+    let fp = cpu.fp_owner;
+    if fp == cpu.loaded || fp == to as u32 {
+        trap_fp(fp != to as u32);
     }
     cpu.loaded = to as u32;
-    trap_fp(cpu.fp_owner != to as u32);
-    if let Some((vcpu, vm)) = cpu.running() {
-        crate::percpu::context().set_running(vcpu.vm, vcpu.index);
-        VTTBR::write(vm.vttbr);
-        isb();
-        load_el1(&vcpu.el1);
-        let used = vm.vgic.used(0);
-        if let Some(saved) = vm.vgic.saved(0) {
-            load_interrupts(saved, board, used, stale & !used);
-        }
+    let Some((vcpu, vm)) = cpu.running() else { return };
+    crate::percpu::context().set_running(vcpu.vm, vcpu.index);
+    VTTBR::write(vm.vttbr);
+    each_pair!(load_pair, &vcpu.el1);
+    ICH_AP0R0::write(vcpu.el1.ap0r0);
+    if auxiliary {
+        load_auxiliary(&vcpu.el1);
     }
-}
-
-/// Ends physical interrupts that were given up while the vCPU was away.
-#[cold]
-fn deactivate(pending: &mut [u64]) {
-    for (base, word) in (0u32..).step_by(64).zip(pending.iter_mut()) {
-        // At most 64 turns for each of five words, and none when nothing was given up, as is usual.
-        while *word != 0 {
-            crate::gic::deactivate(base + word.trailing_zeros());
-            *word &= *word - 1;
-        }
+    if let Some(saved) = vm.vgic.saved(0)
+        && (stale != 0 || !saved.is_quiet())
+    {
+        load_interrupts(saved, board, stale);
     }
 }
 
@@ -240,4 +282,4 @@ pub fn load_fp(from: &Fp) {
     }
 }
 
-const _: () = assert!(core::mem::offset_of!(Vcpu, frame) == 0);
+const _: () = assert!(offset_of!(Vcpu, frame) == 0);

@@ -5,6 +5,7 @@ mod commands;
 mod faults;
 mod goldens;
 mod hostile;
+mod linux;
 mod platform;
 mod probes;
 mod several;

@@ -111,10 +111,14 @@ pub const OBJECTS: &[ObjectLayout<'static>] = &[ObjectLayout {
     fields: SKB,
 }];
 
-/// The environment of one row: Linux without privileges.
+/// The environment of one row: Linux without privileges, as far as it has such loaders.
 pub fn linux_env(row: &Row) -> Env<'static> {
     // Socket filters and cgroup filters are what Linux lets anyone load; the self-tests try others with privileges only.
-    let unprivileged = matches!(row.prog_type, 0 | 1 | 8);
+    linux_env_for(row, matches!(row.prog_type, 0 | 1 | 8))
+}
+
+/// The environment of one row.
+pub fn linux_env_for(row: &Row, unprivileged: bool) -> Env<'static> {
     let rules = Rules {
         returns: if row.prog_type == 9 { Some((0, 1)) } else { None },
         hide_pointers: unprivileged,
@@ -123,6 +127,11 @@ pub fn linux_env(row: &Row) -> Env<'static> {
         fixed_stack: unprivileged,
         no_zero_divisor: true,
         no_local_calls: unprivileged,
+        speculation: unprivileged,
+        loops_by_jump: true,
+        wide_shift_unknown: true,
+        undecided_null: true,
+        isa: 3,
         no_unreachable: true,
         packet_bytes: 65535,
         packet_writable: true,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use verifier::env::{Lookup, MapDesc, MapKind};
 
 use crate::Status;
-use crate::env::linux::{self, ProgramType};
+use crate::env::linux::{self, Loader, ProgramType};
 use crate::env::{Environment, System, gnomon};
 use crate::render::{Scene, reason};
 use crate::verify::{self, Arena};
@@ -55,7 +55,7 @@ struct ErrorRow {
 }
 
 /// Reads rows from `file` until its end and prints their verdicts.
-pub fn run(file: &Path, system: System, kind: Option<ProgramType>) -> miette::Result<Status> {
+pub fn run(file: &Path, system: System, kind: Option<ProgramType>, loader: Option<Loader>) -> miette::Result<Status> {
     let cannot = || format!("cannot read {}", file.display());
     let input: Box<dyn Read> = match file.to_str() {
         Some("-") => Box::new(std::io::stdin()),
@@ -66,6 +66,7 @@ pub fn run(file: &Path, system: System, kind: Option<ProgramType>) -> miette::Re
     let mut batch = Batch {
         system,
         kind,
+        loader,
         arena: Arena::default(),
         environments: BTreeMap::new(),
     };
@@ -105,6 +106,7 @@ pub fn run(file: &Path, system: System, kind: Option<ProgramType>) -> miette::Re
 struct Batch {
     system: System,
     kind: Option<ProgramType>,
+    loader: Option<Loader>,
     arena: Arena,
     environments: BTreeMap<(Option<u32>, bool), Environment>,
 }
@@ -123,12 +125,12 @@ impl Batch {
     fn verify(&mut self, row: &Row, name: &str) -> Result<Verdict, String> {
         let mut slots = slots(&row.insns)?;
         let (maps, names) = bind_maps(&mut slots, &row.fixups)?;
-        let (system, kind) = (self.system, self.kind);
+        let chosen = (self.system, self.kind, self.loader);
         let of_row = (row.prog_type, row.strict_align);
         let env = self
             .environments
             .entry(of_row)
-            .or_insert_with(|| environment(system, kind, of_row));
+            .or_insert_with(|| environment(chosen, of_row));
         let text = verify::words(&slots);
         let answer = verify::verify(&mut self.arena, &text, &maps, env, verifier::UnitCost);
         let scene = Scene {
@@ -156,10 +158,16 @@ impl Batch {
 /// A row has no section. One that says its Linux type is judged as Linux judges its own self-tests. Another is, under
 /// Gnomon, a probe that sees nothing of its context and may call what depends on no point; under Linux it has the type of
 /// `--type`, or is a socket filter.
-fn environment(system: System, kind: Option<ProgramType>, row: (Option<u32>, bool)) -> Environment {
+fn environment(
+    (system, kind, loader): (System, Option<ProgramType>, Option<Loader>),
+    row: (Option<u32>, bool),
+) -> Environment {
     match (system, kind, row) {
-        (_, None, (Some(number), strict_align)) => linux::selftest_environment(number, strict_align),
-        (System::Linux, kind, _) => linux::environment(kind.unwrap_or(ProgramType::SocketFilter), ""),
+        (_, None, (Some(number), strict_align)) => linux::selftest_environment(number, strict_align, loader),
+        (System::Linux, kind, _) => {
+            let kind = kind.unwrap_or(ProgramType::SocketFilter);
+            linux::environment(kind, "", loader.unwrap_or(linux::usual_loader(kind)))
+        }
         (System::Gnomon, ..) => gnomon::batch_environment(),
     }
 }

@@ -10,7 +10,7 @@ use verifier::cost::CoreModel;
 use verifier::env::MapDesc;
 
 use crate::Status;
-use crate::env::linux::ProgramType;
+use crate::env::linux::{Loader, ProgramType};
 use crate::env::{self, Environment, System};
 use crate::obj::{Object, Program};
 use crate::render::refusal::Refusal;
@@ -50,6 +50,14 @@ pub struct Args {
     /// Type of all programs, instead of what their sections say (with `--env linux`).
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     pub kind: Option<ProgramType>,
+    /// Linux programs are loaded with all privileges. Objects are taken so unless `--unprivileged` is given; rows of a
+    /// batch are not.
+    #[arg(long, conflicts_with = "unprivileged")]
+    pub privileged: bool,
+    /// Linux programs are loaded by anyone: addresses are hidden, speculative execution is contained, loops and calls
+    /// between functions are refused.
+    #[arg(long)]
+    pub unprivileged: bool,
     /// Only the program of this name, or in this section.
     #[arg(long, value_name = "NAME")]
     pub program: Option<String>,
@@ -58,10 +66,21 @@ pub struct Args {
     pub json: bool,
 }
 
+impl Args {
+    /// Who loads, if it is said.
+    fn loader(&self) -> Option<Loader> {
+        match (self.privileged, self.unprivileged) {
+            (true, _) => Some(Loader::Privileged),
+            (_, true) => Some(Loader::Unprivileged),
+            _ => None,
+        }
+    }
+}
+
 /// Runs the verb.
 pub fn run(args: Args) -> miette::Result<Status> {
     match &args.batch {
-        Some(file) => verify::with_stack(|| batch::run(file, args.env, args.kind)),
+        Some(file) => verify::with_stack(|| batch::run(file, args.env, args.kind, args.loader())),
         None => verify::with_stack(|| check_file(args.file.as_deref().unwrap_or(Path::new("")), &args)),
     }
 }
@@ -138,7 +157,8 @@ fn check_file(file: &Path, args: &Args) -> miette::Result<Status> {
     let mut status = Status::Ok;
     let mut rows = Vec::new();
     for program in programs {
-        let env = env::of_section(args.env, &program.section, args.kind)
+        let loader = args.loader().unwrap_or(Loader::Privileged);
+        let env = env::of_section(args.env, &program.section, args.kind, loader)
             .map_err(|e| miette::Report::from(e).wrap_err(format!("program `{}`", program.name)))?;
         let checked = check(&mut arena, &object, program, env);
         if checked.answer.verdict.is_err() {

@@ -1,6 +1,6 @@
 //! Linux's environments: so that objects made for Linux can be verified, and the verifier be held against its peers.
 //!
-//! Facts of Linux 6.x on x86-64, for a privileged loader.
+//! Facts of Linux 6.x on x86-64. A loader has privileges (CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN) or none: see [`Loader`].
 
 mod helpers;
 mod helpers_high;
@@ -11,7 +11,7 @@ mod program_type;
 pub use helpers::name as helper_name;
 pub use program_type::{ProgramType, by_section};
 
-use verifier::env::{Limits, Rules};
+use verifier::env::{ISA_MAX, Limits, Rules};
 
 use super::Environment;
 
@@ -30,13 +30,26 @@ const VISITS_MAX: u64 = 64_000_000;
 /// `MAX_PACKET_OFF`.
 const PACKET_BYTES: u32 = 65_535;
 
+/// Who loads a program: decides what is hidden from it and whether speculation is contained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loader {
+    /// With all privileges that Linux wants for the type.
+    Privileged,
+    /// Without any.
+    Unprivileged,
+}
+
 /// The environment of a program type; `section` narrows it where Linux does (`cgroup/connect6`).
-pub fn environment(kind: ProgramType, section: &str) -> Environment {
+pub fn environment(kind: ProgramType, section: &str, loader: Loader) -> Environment {
+    let unprivileged = match loader {
+        Loader::Privileged => "",
+        Loader::Unprivileged => " without privileges",
+    };
     Environment {
-        name: format!("linux {}", type_name(kind)),
+        name: format!("linux {}{unprivileged}", type_name(kind)),
         helpers: helpers::of(kind),
         objects: objects::of(kind, section.ends_with('6')).to_vec(),
-        rules: rules(kind),
+        rules: rules(kind, loader),
         limits: Limits {
             insns_max: INSNS_MAX,
             insn_bound_max: INSN_BOUND_MAX,
@@ -45,23 +58,25 @@ pub fn environment(kind: ProgramType, section: &str) -> Environment {
     }
 }
 
-/// The environment of a row of Linux's own verifier self-tests, which runs with the privileges that Linux wants for its
-/// type: anyone may load socket filters and filters of a cgroup's packets, and they are held to stricter rules.
-/// `number` is `BPF_PROG_TYPE_*`; 0, unspecified, is a socket filter.
-pub fn selftest_environment(number: u32, strict_align: bool) -> Environment {
+/// The environment of a row of Linux 6.1's own verifier self-tests. `number` is `BPF_PROG_TYPE_*`; 0, unspecified, is a
+/// socket filter. That Linux knows the instruction set up to version 3.
+pub fn selftest_environment(number: u32, strict_align: bool, loader: Option<Loader>) -> Environment {
+    const ISA: u8 = 3;
     let kind = ProgramType::from_number(number).unwrap_or(ProgramType::SocketFilter);
-    let unprivileged = matches!(kind, ProgramType::SocketFilter | ProgramType::CgroupSkb);
-    let mut env = environment(kind, "");
-    env.rules = Rules {
-        hide_pointers: unprivileged,
-        no_uninit_stack: unprivileged,
-        fixed_stack: unprivileged,
-        no_local_calls: unprivileged,
-        strict_align,
-        no_unreachable: true,
-        ..env.rules
-    };
+    let mut env = environment(kind, "", loader.unwrap_or(usual_loader(kind)));
+    env.rules.strict_align = strict_align;
+    env.rules.no_unreachable = true;
+    env.rules.isa = ISA;
     env
+}
+
+/// Who has to be reckoned with: socket filters and filters of a cgroup's packets may be loaded by anyone, other types
+/// only with privileges.
+pub fn usual_loader(kind: ProgramType) -> Loader {
+    match kind {
+        ProgramType::SocketFilter | ProgramType::CgroupSkb => Loader::Unprivileged,
+        _ => Loader::Privileged,
+    }
 }
 
 fn type_name(kind: ProgramType) -> String {
@@ -70,7 +85,8 @@ fn type_name(kind: ProgramType) -> String {
         .map_or_else(String::new, |v| v.get_name().replace('-', "_"))
 }
 
-fn rules(kind: ProgramType) -> Rules {
+fn rules(kind: ProgramType, loader: Loader) -> Rules {
+    let unprivileged = loader == Loader::Unprivileged;
     let returns = match kind {
         ProgramType::CgroupSkb => Some((0, 3)),
         ProgramType::CgroupSock | ProgramType::SockOps => Some((0, 1)),
@@ -80,16 +96,21 @@ fn rules(kind: ProgramType) -> Rules {
     let packet_loads = matches!(kind, ProgramType::SocketFilter | ProgramType::Sched);
     Rules {
         returns,
-        hide_pointers: false,
-        no_uninit_stack: false,
+        hide_pointers: unprivileged,
+        no_uninit_stack: unprivileged,
+        fixed_stack: unprivileged,
+        no_local_calls: unprivileged,
+        speculation: unprivileged,
+        loops_by_jump: true,
+        wide_shift_unknown: true,
+        undecided_null: true,
+        isa: ISA_MAX,
         strict_align: false,
         no_unreachable: false,
         packet_bytes: PACKET_BYTES,
         packet_loads,
         packet_writable: kind != ProgramType::CgroupSkb,
         no_zero_divisor: true,
-        fixed_stack: false,
-        no_local_calls: false,
         memory_arg_bytes: 0,
     }
 }

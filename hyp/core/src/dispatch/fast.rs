@@ -103,10 +103,9 @@ fn complete<M: Machine>(vcpu: &mut Vcpu, m: &mut M, path: PathId, at: &DeviceAcc
 pub fn gicd_common<M: Machine>(vcpu: &mut Vcpu, vms: &mut [Vm; VMS_MAX], m: &mut M, at: &DeviceAccess) -> bool {
     const PAGE: u64 = 0xfff;
     let offset = (at.ipa & PAGE) as u32;
-    let vm = &mut vms[usize::from(vcpu.vm) % VMS_MAX];
-    if at.access.size != 4 {
+    let Some(vm) = vms.get_mut(usize::from(vcpu.vm)).filter(|_| at.access.size == 4) else {
         return false;
-    }
+    };
     let value = if at.access.write {
         let stored = vcpu.frame.get(at.access.register) as u32;
         if !vm.vgic.dist_poke(offset, stored) {

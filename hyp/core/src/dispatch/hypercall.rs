@@ -34,21 +34,10 @@ pub struct PathBudget {
 /// Bytes of the log that one LogRead copies at most: bounds the exit.
 const LOG_CHUNK: usize = 256;
 
-/// The two calls a client and its server go round with, before anything else is looked at; `None` leaves all as it was.
-#[inline(always)]
-pub fn round<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Option<PathId> {
-    let slot = cpu.loaded as usize;
-    let frame = &cpu.vcpus.get(slot)?.frame;
-    let (function, end, word0) = (frame.x::<0>(), frame.x::<1>(), frame.x::<2>());
-    if function == Call::IpcCall.fid() {
-        m.hypercall(PathId::IpcCall, frame);
-        Some(ipc::call(cpu, m, slot, end, word0))
-    } else if function == Call::IpcReplyRecv.fid() {
-        m.hypercall(PathId::IpcReplyRecv, frame);
-        Some(ipc::reply_receive(cpu, m, slot, end, word0))
-    } else {
-        None
-    }
+/// The call that x0 names, if it is one of ours. The function identifier is 32 bits, whatever the upper half holds (Arm DEN0028 2.5).
+fn decode(function: u64) -> Option<Call> {
+    let number = function as u32 ^ hyp_abi::call::FID_BASE;
+    u16::try_from(number).ok().and_then(Call::from_number)
 }
 
 /// HVC.
@@ -63,13 +52,7 @@ pub fn call<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut
     if psci::is_ours(function as u32) {
         return smc(cpu, m);
     }
-    let number = function ^ u64::from(hyp_abi::call::FID_BASE);
-    let call = if number <= 0xffff {
-        Call::from_number(number as u16)
-    } else {
-        None
-    };
-    let Some(call) = call else {
+    let Some(call) = decode(function) else {
         m.vm_exit(PathId::HypercallInfo);
         m.hypercall(PathId::HypercallInfo, &vcpu.frame);
         vcpu.frame.set(0, Status::NotSupported.x0());

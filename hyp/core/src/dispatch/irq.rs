@@ -90,10 +90,9 @@ fn alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
             m.vcpu_wake(PathId::IrqTimer, vm, Cause::Timer as u32, VIRTUAL_TIMER);
         }
     }
-    if cpu.sched.needs_slice() && now >= cpu.slice_end {
-        m.timer(PathId::IrqTimer, cpu.slice_end, TimerKind::Slice as u32, NOBODY);
+    if cpu.sched.needs_slice() && now >= cpu.slice_end() {
+        m.timer(PathId::IrqTimer, cpu.slice_end(), TimerKind::Slice as u32, NOBODY);
         let _ = cpu.sched.rotate();
-        cpu.slice_end = now.saturating_add(cpu.slice);
     }
 }
 

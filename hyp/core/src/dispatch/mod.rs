@@ -6,6 +6,7 @@
 //! The hardware is behind [`Machine`], one small method for each register or device action, which `hyp-el2` implements
 //! with single instructions and tests with plain fields.
 
+pub mod direct;
 pub mod fast;
 pub mod hypercall;
 mod idregs;
@@ -76,6 +77,8 @@ pub trait Machine: LrFile + Points {
     fn read_guest(&self, pa: u64, bytes: &mut [u8]);
     /// Hands the FP unit over: saves to the vCPU that owned it, loads this one's, ends the trap.
     fn switch_fp(&mut self, vcpus: &mut [crate::vcpu::Vcpu], from: u32, to: u32);
+    /// Nobody owns the FP unit any more: the next access traps.
+    fn release_fp(&mut self);
     /// All VMs have stopped.
     fn power_off(&mut self);
     /// Takes log bytes: (bytes, frames lost).

@@ -87,6 +87,7 @@ pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
     cpu.wakeups.set(slot, None);
     if cpu.fp_owner == slot as u32 {
         cpu.fp_owner = crate::cpu::NO_SLOT;
+        m.release_fp();
     }
     for (intid, owner) in (32..).zip(cpu.spi_owner) {
         if owner == id {

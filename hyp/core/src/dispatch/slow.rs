@@ -155,10 +155,7 @@ pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) -> Next {
         changed(cpu, m, path, before, next);
     }
     match next {
-        Some(slot) if slot as u32 != cpu.loaded => {
-            leave(cpu, m);
-            Next::Switch(slot)
-        }
+        Some(slot) if slot as u32 != cpu.loaded => Next::Switch(slot),
         Some(_) => {
             set_alarm(cpu, m);
             Next::Same
@@ -210,15 +207,6 @@ fn reason(cpu: &Cpu, path: PathId, ran: bool) -> Switch {
     }
 }
 
-/// The loaded vCPU leaves the CPU; `hyp-el2` saves its registers right after.
-fn leave<M: Machine>(cpu: &mut Cpu, m: &M) {
-    cpu.slice_end = if cpu.slice == u64::MAX {
-        u64::MAX
-    } else {
-        m.now().saturating_add(cpu.slice)
-    };
-}
-
 /// After a switch to `to`: the vCPU that left may have armed a timer that must wake it.
 #[inline(always)]
 pub fn switched<M: Machine>(cpu: &mut Cpu, m: &mut M, from: u32, to: usize) {
@@ -241,6 +229,17 @@ pub fn switched<M: Machine>(cpu: &mut Cpu, m: &mut M, from: u32, to: usize) {
     set_alarm(cpu, m);
 }
 
+/// After the CPU was handed over ([`super::direct`]): neither vCPU waits for a timer, and nobody shares the priority.
+#[inline(always)]
+pub fn handed_over<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+    let alarm = cpu.wakeups.nearest();
+    if alarm != cpu.alarm {
+        cpu.alarm = alarm;
+        m.set_alarm(alarm);
+    }
+}
+
+#[inline(always)]
 fn set_alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     let alarm = cpu.next_alarm();
     if alarm != cpu.alarm {

@@ -17,7 +17,9 @@ pub(super) enum Call {
     Orphan,
 }
 
+/// Of a size that makes a place a shift.
 #[derive(Clone, Debug)]
+#[repr(align(32))]
 pub(super) struct End {
     pub vm: u8,
     /// Index in the VM's list.
@@ -53,7 +55,9 @@ impl End {
     }
 }
 
+/// Of a size that makes a place a shift.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Vm {
     pub alive: bool,
     pub may_receive: bool,

@@ -13,28 +13,29 @@ const EOI_COUNT_MAX: u32 = 31;
 const NO_LR: u8 = 63;
 
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(super) struct Iface {
+    /// List registers with an entry in `id_of`.
+    pub(super) used: u32,
+    /// Managed bits of ICH_HCR_EL2 as last written.
+    control: u32,
     /// Private interrupts that may go straight to a list register: enabled, not active here, group on, and nothing waits.
     open: u32,
     /// The same, whether or not something waits.
     able: u32,
+    /// Levels whose group GICD_CTLR enables.
+    pub(super) groups: u64,
     /// List-register value of each private interrupt, pending.
     own: [Lr; 32],
     /// List register used last for each interrupt, or [`NO_LR`]. It may have become empty since.
     lr_of: [u8; INTIDS],
     id_of: [u16; LRS_MAX],
-    /// List registers with an entry in `id_of`.
-    pub(super) used: u32,
-    /// Levels whose group GICD_CTLR enables.
-    pub(super) groups: u64,
+    /// See [`Self::take_stray`].
+    stray: [u32; WORDS],
     /// Deliverable interrupts without a list register.
     pub(super) ready: Levels,
     /// Active interrupts without a list register.
     pub(super) parked: Levels,
-    /// Managed bits of ICH_HCR_EL2 as last written.
-    control: u32,
-    /// See [`Self::take_stray`].
-    stray: [u32; WORDS],
 }
 
 impl Iface {
@@ -57,6 +58,11 @@ impl Iface {
     #[inline]
     pub const fn used(&self) -> u32 {
         self.used
+    }
+
+    #[inline]
+    pub const fn control(&self) -> u32 {
+        self.control
     }
 
     /// The list register that holds `intid` now; `empty` is ICH_ELRSR_EL2.

@@ -149,65 +149,157 @@ pub trait LrFile {
 
 /// List registers and ICH_HCR_EL2 of a vCPU that is not on a CPU.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct SavedLrs {
-    /// ICH_LR<n>_EL2.
-    pub lr: [Lr; LRS_MAX],
-    /// ICH_HCR_EL2.
-    pub hcr: u32,
-    /// Physical interrupts below 64 × this array's words to deactivate when the vCPU is loaded (bit = INTID): the CPU whose state they are is another.
-    pub deactivate: [u64; super::INTIDS.div_ceil(64)],
+    /// List registers that are not empty.
+    full: u32,
+    /// Managed bits of ICH_HCR_EL2, EOIcount, and [`MORE`] in place of En.
+    hcr: u32,
     usable: u32,
+    /// Active bits of linked PPIs, as in GICR_ISACTIVER0.
+    active: u32,
+    /// ICH_LR<n>_EL2 of those in `full`.
+    lr: [Lr; LRS_MAX],
+    /// Physical interrupts below 64 × this array's words to deactivate when the vCPU is loaded (bit = INTID): the CPU whose state they are is another.
+    deactivate: [u64; super::INTIDS.div_ceil(64)],
 }
 
+/// Something is in `active` or `deactivate`.
+const MORE: u32 = hcr::EN;
+/// Most interrupts that one switch deactivates: more are rare, and wait for the next.
+const GIVE_UP_MAX: usize = 4;
+
 impl SavedLrs {
-    /// All empty, virtual CPU interface on.
+    /// All empty.
     pub const fn new(usable: u32) -> Self {
         Self {
-            lr: [Lr(0); LRS_MAX],
-            hcr: hcr::EN,
-            deactivate: [0; super::INTIDS.div_ceil(64)],
+            full: 0,
+            hcr: 0,
             usable,
+            active: 0,
+            lr: [Lr(0); LRS_MAX],
+            deactivate: [0; super::INTIDS.div_ceil(64)],
         }
+    }
+
+    /// Saves that nothing is there.
+    #[inline(always)]
+    pub const fn save_quiet(&mut self) {
+        self.full = 0;
+        self.hcr &= MORE;
+    }
+
+    /// The list registers `full` are saved, those of the CPU that are not empty; `hcr` is ICH_HCR_EL2, `active` those of GICR_ISACTIVER0's
+    /// bits that go with the vCPU. What is in the list registers follows by [`Self::put`].
+    #[inline]
+    pub const fn save(&mut self, full: u32, hcr: u32, active: u32) {
+        self.full = full;
+        self.active = active;
+        self.hcr = hcr & !hcr::EN | self.hcr & MORE;
+        if active != 0 {
+            self.hcr |= MORE;
+        }
+    }
+
+    /// Saves one.
+    #[inline(always)]
+    pub const fn put(&mut self, n: usize, lr: Lr) {
+        self.lr[n % LRS_MAX] = lr;
+    }
+
+    /// List registers that hold something.
+    #[inline(always)]
+    pub const fn full(&self) -> u32 {
+        self.full
+    }
+
+    /// What one of [`Self::full`] holds.
+    #[inline(always)]
+    pub const fn get(&self, n: usize) -> Lr {
+        self.lr[n % LRS_MAX]
+    }
+
+    /// ICH_HCR_EL2 for this vCPU.
+    #[inline(always)]
+    pub const fn hcr(&self) -> u32 {
+        self.hcr | hcr::EN
+    }
+
+    /// True if nothing but empty list registers and an idle ICH_HCR_EL2 need loading, which is usual.
+    #[inline(always)]
+    pub const fn is_quiet(&self) -> bool {
+        self.full | self.hcr == 0
+    }
+
+    /// What else is to be done when the vCPU is loaded: the bits for GICR_ISACTIVER0, and physical interrupts to deactivate, `f` for each,
+    /// at most [`GIVE_UP_MAX`].
+    #[inline(always)]
+    pub fn take_more(&mut self, mut f: impl FnMut(u32)) -> u32 {
+        if self.hcr & MORE == 0 {
+            return 0;
+        }
+        for _ in 0..GIVE_UP_MAX {
+            let mut all = 0;
+            for (base, word) in (0u32..).step_by(64).zip(self.deactivate.iter_mut()) {
+                if all == 0 && *word != 0 {
+                    f(base + word.trailing_zeros());
+                    *word &= *word - 1;
+                }
+                all |= *word;
+            }
+            if all == 0 {
+                self.hcr &= !MORE;
+                break;
+            }
+        }
+        core::mem::take(&mut self.active)
     }
 }
 
 impl LrFile for SavedLrs {
+    #[inline]
     fn usable(&self) -> u32 {
         self.usable
     }
 
+    #[inline]
     fn empty(&self) -> u32 {
-        let mut bits = 0;
-        for (n, lr) in self.lr.iter().enumerate() {
-            if self.usable >> n == 0 {
-                break;
-            }
-            bits |= u32::from(lr.is_empty()) << n;
-        }
-        bits & self.usable
+        self.usable & !self.full
     }
 
+    #[inline]
     fn read(&self, n: usize) -> Lr {
-        self.lr[n % LRS_MAX]
+        if self.full >> (n % LRS_MAX) & 1 != 0 {
+            self.lr[n % LRS_MAX]
+        } else {
+            Lr(0)
+        }
     }
 
+    #[inline]
     fn write(&mut self, n: usize, lr: Lr) {
-        self.lr[n % LRS_MAX] = lr;
+        let n = n % LRS_MAX;
+        self.lr[n] = lr;
+        self.full = self.full & !(1 << n) | u32::from(!lr.is_empty()) << n;
     }
 
+    #[inline]
     fn control(&mut self, bits: u32) {
         self.hcr = (self.hcr & !hcr::MANAGED) | bits;
     }
 
+    #[inline]
     fn take_eoi_count(&mut self) -> u32 {
         let count = self.hcr >> hcr::EOI_COUNT_SHIFT;
         self.hcr &= (1 << hcr::EOI_COUNT_SHIFT) - 1;
         count
     }
 
+    #[inline]
     fn deactivate(&mut self, pintid: u32) {
         if let Some(word) = self.deactivate.get_mut(pintid as usize / 64) {
             *word |= 1 << (pintid % 64);
+            self.hcr |= MORE;
         }
     }
 }

@@ -65,27 +65,29 @@ impl core::ops::BitOrAssign for Kick {
     }
 }
 
-/// The GIC of a VM with at most `N` vCPUs.
+/// The GIC of a VM with at most `N` vCPUs. What every switch looks at comes first: it is reached with a short offset.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Vgic<const N: usize> {
+    cpus: [Redist; N],
     /// GICD_CTLR enable bits of group 0 (bit 0) and 1 (bit 1).
     groups: u32,
     vcpus: u32,
     spi: [Word; SPI_WORDS],
     /// GICD_IROUTER Aff2.Aff1.Aff0 of each SPI.
     route: [u32; SPIS],
-    cpus: [Redist; N],
 }
 
 /// Private interrupts and list-register books of one vCPU.
 #[derive(Clone, Debug)]
+#[repr(C)]
 struct Redist {
     word: Word,
-    /// GICR_WAKER.ProcessorSleep.
-    asleep: bool,
-    iface: Iface,
     /// The list registers while the vCPU is not on a CPU.
     saved: SavedLrs,
+    iface: Iface,
+    /// GICR_WAKER.ProcessorSleep.
+    asleep: bool,
 }
 
 /// All interrupts that one vCPU can see.
@@ -117,6 +119,18 @@ impl View<'_> {
 }
 
 const _: () = assert!(SPI_WORDS.is_power_of_two());
+
+/// What a vCPU has in the hardware when it leaves its CPU.
+pub struct Leaving<'a> {
+    /// List registers that are not empty.
+    pub full: u32,
+    /// Managed bits of ICH_HCR_EL2: what it says is of use only if there are some.
+    pub control: u32,
+    /// Private interrupts linked to physical ones, pending or active outside list registers.
+    pub linked: u32,
+    /// Where it is saved.
+    pub saved: &'a mut SavedLrs,
+}
 
 /// List registers of vCPU `cpu`: those of the hardware if it is the one that runs, else its saved ones.
 enum Port<'a, L> {
@@ -181,10 +195,23 @@ impl<const N: usize> Vgic<N> {
         self.cpus.get_mut(cpu).map(|c| &mut c.saved)
     }
 
-    /// List registers of `cpu` that may hold something: only these need saving.
+    /// List registers of `cpu` that may hold something.
     #[inline]
     pub fn used(&self, cpu: usize) -> u32 {
         self.cpus.get(cpu).map_or(0, |c| c.iface.used())
+    }
+
+    /// Before `cpu`, whose list registers the hardware has, leaves its CPU: what must be saved of it. `empty` is ICH_ELRSR_EL2.
+    #[inline(always)]
+    pub fn leave(&mut self, cpu: usize, empty: u32) -> Option<Leaving<'_>> {
+        let c = self.cpus.get_mut(cpu)?;
+        let full = c.iface.used() & !empty;
+        Some(Leaving {
+            full,
+            control: c.iface.control(),
+            linked: c.word.hw & (c.word.latch | c.word.active),
+            saved: &mut c.saved,
+        })
     }
 
     /// An edge on `intid` for `cpu` (PPIs, SGIs) or the vCPU it is routed to (SPIs). *Hot* for a PPI or SGI of the vCPU that runs. For a linked

@@ -201,15 +201,30 @@ impl<const N: usize> System<N> {
     }
 
     fn switch(&mut self) {
-        let saved = self.vgic.saved(self.cur).unwrap();
-        saved.lr[..self.hw.lr.len()].copy_from_slice(&self.hw.lr);
-        saved.hcr = hcr::EN | self.hw.control | self.hw.eoi_count << hcr::EOI_COUNT_SHIFT;
+        // As `hyp-el2` does it.
+        let leaving = self.vgic.leave(self.cur, self.hw.empty()).unwrap();
+        let hcr = if leaving.control != 0 {
+            hcr::EN | self.hw.control | self.hw.eoi_count << hcr::EOI_COUNT_SHIFT
+        } else {
+            hcr::EN
+        };
+        leaving.saved.save(leaving.full, hcr, 0);
+        for (n, lr) in self.hw.lr.iter_mut().enumerate() {
+            if leaving.full >> n & 1 != 0 {
+                leaving.saved.put(n, *lr);
+            }
+        }
         self.cur = (self.cur + 1) % N;
         let saved = self.vgic.saved(self.cur).unwrap();
-        let lrs = self.hw.lr.len();
-        self.hw.lr.copy_from_slice(&saved.lr[..lrs]);
-        self.hw.control = saved.hcr & hcr::MANAGED;
-        self.hw.eoi_count = saved.hcr >> hcr::EOI_COUNT_SHIFT;
+        for (n, lr) in self.hw.lr.iter_mut().enumerate() {
+            *lr = if saved.full() >> n & 1 != 0 {
+                saved.get(n)
+            } else {
+                Lr(0)
+            };
+        }
+        self.hw.control = saved.hcr() & hcr::MANAGED;
+        self.hw.eoi_count = saved.hcr() >> hcr::EOI_COUNT_SHIFT;
     }
 
     fn apply(&mut self, act: Act) {

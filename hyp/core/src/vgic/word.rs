@@ -4,6 +4,7 @@
 pub(super) const PRIORITY_MASK: u8 = 0xf8;
 
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(super) struct Word {
     pub group: u32,
     pub enabled: u32,

@@ -1,0 +1,56 @@
+//! What the path analyser takes for granted when a stay begins. A fact that does not hold would make a bound wrong, so each
+//! says why it does.
+
+use core::mem::offset_of;
+
+use hyp_abi::facts::{COUNTERS, FRAMES, Fact, LOADED, RUNNING, STATE, VCPU};
+use hyp_abi::{PathId, VMS_MAX};
+use hyp_core::cpu::{Cpu, PathStat, VCPU_SLOTS};
+use hyp_core::vcpu::Vcpu;
+
+use crate::state::State;
+
+const fn cpu(kind: u32, size: u32, field: usize, lo: u64, hi: u64) -> Fact {
+    Fact {
+        kind,
+        size,
+        offset: (offset_of!(State, cpu) + field) as u64,
+        lo,
+        hi,
+    }
+}
+
+/// Read from the image by the host; the hypervisor itself never looks.
+#[used]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".gnomon.facts")]
+static GNOMON_PATH_FACTS: [Fact; 6] = [
+    cpu(
+        COUNTERS,
+        8,
+        offset_of!(Cpu, paths) + offset_of!(PathStat, count),
+        size_of::<PathStat>() as u64,
+        PathId::COUNT as u64,
+    ),
+    cpu(
+        FRAMES,
+        8,
+        offset_of!(Cpu, vcpus),
+        size_of::<Vcpu>() as u64,
+        VCPU_SLOTS as u64,
+    ),
+    // A guest runs, so a vCPU is loaded: `world::switch` sets both.
+    cpu(LOADED, 4, offset_of!(Cpu, loaded), 0, VCPU_SLOTS as u64 - 1),
+    // Set where a VM stops, taken by `exit_slow` before the stay ends.
+    cpu(STATE, 4, offset_of!(Cpu, hazard), 0, 0),
+    // Nobody idles while a guest runs: `schedule` clears it when it finds one.
+    cpu(RUNNING, 1, offset_of!(Cpu, idle), 0, 0),
+    // Set at boot from the checked configuration, never changed.
+    Fact {
+        kind: VCPU,
+        size: 1,
+        offset: offset_of!(Vcpu, vm) as u64,
+        lo: 0,
+        hi: VMS_MAX as u64 - 1,
+    },
+];

@@ -1,0 +1,63 @@
+//! Debian's own kernel as a guest.
+
+use gnomon::debian::{self, NotFetched, Source};
+use gnomon::run::Options;
+use gnomon_tests::dialog::Dialog;
+use gnomon_tests::vm;
+
+const KERNEL: &str = "linux-image-arm64";
+
+/// The manifest of one Linux VM.
+fn manifest(more_system: &str, more_vm: &str) -> String {
+    format!(
+        "[system]\nclock = \"host\"\n{more_system}\n[[vm]]\nname = \"linux\"\nimage = \"debian:{KERNEL}\"\n\
+         initramfs = {{ packages = [\"busybox-static\"], init = \"guests/linux/init\" }}\n\
+         cmdline = \"console=ttyAMA0 quiet\"\nmemory = \"256M\"\n{more_vm}\n"
+    )
+}
+
+/// Whether the packages are here or can be had; a machine without a network has no Linux to test.
+fn is_there() -> bool {
+    let source = Source::parse(KERNEL).expect("a package's name");
+    match debian::kernel(&source, &vm::dist().cache()) {
+        Ok(_) => true,
+        Err(error) if error.downcast_ref::<NotFetched>().is_some() => {
+            println!("skipped: Linux as a guest: {error:#}");
+            false
+        }
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+fn start(more_system: &str, more_vm: &str) -> Dialog {
+    let (system, packed) = vm::packed(&manifest(more_system, more_vm));
+    let options = Options {
+        no_icount: true,
+        ..Options::default()
+    };
+    Dialog::start(&system, &packed, &options)
+}
+
+#[test]
+fn boots_to_a_shell_and_powers_off() {
+    if !is_there() {
+        return;
+    }
+    let mut linux = start("", "");
+    linux.expect(0, "gnomon-linux: ");
+    linux.expect(0, "/root # ");
+    linux.say(0, "echo $((6 * 7)) $(uname -m) $(nproc) CPUs");
+    linux.expect(0, "42 aarch64 1 CPUs");
+    // Longer than a PL011's FIFO, and all of it must arrive.
+    let long = "x".repeat(150);
+    linux.say(0, &format!("echo {long} | wc -c"));
+    linux.expect(0, "\n151");
+    linux.say(
+        0,
+        "grep -c arch_timer /proc/interrupts; dmesg | grep -ciE 'oops|BUG:|Unhandled|undefined instr'",
+    );
+    linux.expect(0, "\n0\r");
+    linux.say(0, "poweroff -f");
+    let outcome = linux.finish();
+    assert!(outcome.is_good(), "{}", vm::story(&outcome));
+}
