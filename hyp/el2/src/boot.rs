@@ -106,7 +106,7 @@ extern "C" fn boot(state: *mut State) -> ! {
     state.board.uart.record(StreamKind::Booted, &[a, b, c, d, e, f, g, h]);
     defmt::info!("up: {=u32} VMs, {=u32} list registers", vms, list_registers());
     state.cpu.entry = pmu::read();
-    vectors::enter(vectors::resume(state, PathId::HypercallInfo))
+    vectors::resume(state, PathId::HypercallInfo)
 }
 
 /// The configuration is wrong: says where, and turns off.

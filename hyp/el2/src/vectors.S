@@ -156,3 +156,13 @@ exit_light:                                 // x20-x29 are the guest's
     eret
     dsb     nsh                             // no speculation past eret
     isb
+
+    .global idle
+idle:                                       // nobody runs; interrupts are masked, and wake it all the same
+    wfi
+    .global woken
+woken:
+    mrs     x1, pmevcntr3_el0
+    mrs     x0, tpidr_el2
+    mov     sp, x0
+    b       {exit_woken}

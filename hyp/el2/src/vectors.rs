@@ -10,7 +10,6 @@ use hyp_core::exit::Esr;
 use hyp_core::vcpu::Vcpu;
 
 use crate::machine::Board;
-use crate::reg::wfi;
 use crate::state::State;
 use crate::{pmu, time, world};
 
@@ -26,6 +25,7 @@ global_asm!(
     exit_irq = sym exit_irq,
     exit_serror = sym exit_serror,
     exit_slow = sym exit_slow,
+    exit_woken = sym exit_woken,
     epitaph = sym crate::epitaph::exception,
     FID_BASE = const FID_BASE,
 );
@@ -328,7 +328,7 @@ extern "C" fn exit_slow(this: *mut State) -> ! {
     if state.cpu.hazard != 0 {
         hazard(state);
     }
-    enter(resume(state, path))
+    resume(state, path)
 }
 
 /// What stopped VMs leave behind: their probes go.
@@ -342,39 +342,47 @@ fn hazard(state: &mut State) {
     }
 }
 
-/// Finds who goes on, switching and idling as needed; returns the frame to enter.
+/// Finds who goes on, and goes there: to a guest, to sleep, or nowhere.
 #[inline(always)]
-pub fn resume(state: &mut State, first: PathId) -> *mut Vcpu {
-    let mut path = first;
+pub fn resume(state: &mut State, path: PathId) -> ! {
     let State { cpu, board, .. } = state;
-    // Idling is not an exit: each turn ends one stay at EL2 and begins another when an interrupt comes.
-    loop {
-        match schedule(cpu, board, path) {
-            Next::Same => break,
-            Next::Switch(to) => {
-                let from = cpu.loaded;
-                world::switch(cpu, board, to);
-                slow::switched(cpu, board, from, to);
-                break;
-            }
-            Next::Off => {
-                board.uart.record(hyp_abi::record::StreamKind::SystemOff, &[]);
-                board.uart.flush();
-                crate::power::off();
-            }
-            Next::Idle => {
-                cpu.account(time::ticks());
-                cpu.note(path, pmu::read().wrapping_sub(cpu.entry));
-                wfi();
-                cpu.entry = pmu::read();
-                cpu.since = time::ticks();
-                let intid = crate::gic::acknowledge();
-                path = hyp_core::dispatch::irq::serve(cpu, board, intid);
-            }
+    match schedule(cpu, board, path) {
+        Next::Same => {}
+        Next::Switch(to) => {
+            let from = cpu.loaded;
+            world::switch(cpu, board, to);
+            slow::switched(cpu, board, from, to);
+        }
+        Next::Off => system_end(board),
+        Next::Idle => {
+            cpu.account(time::ticks());
+            cpu.note(path, pmu::read().wrapping_sub(cpu.entry));
+            // SAFETY: 1. The stack is given up: waking up starts at its top, like every entry.
+            unsafe { asm!("b idle", options(noreturn)) }
         }
     }
     let entry = cpu.entry;
     board.fire_vm_entry(path, entry);
     cpu.note(path, pmu::read().wrapping_sub(entry));
-    frame(cpu)
+    enter(frame(cpu))
+}
+
+/// An interrupt woke the idle CPU: sleeping ended one stay at EL2, here begins another.
+extern "C" fn exit_woken(this: *mut State, entry: u64) -> ! {
+    let state = state(this);
+    state.cpu.entry = entry as u32;
+    state.cpu.since = time::ticks();
+    let intid = crate::gic::acknowledge();
+    let path = hyp_core::dispatch::irq::serve(&mut state.cpu, &mut state.board, intid);
+    resume(state, path)
+}
+
+/// No VM is left: says so and turns the machine off. The path analyser stops here: it is no stay at EL2 any more.
+#[cold]
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn system_end(board: &mut Board) -> ! {
+    board.uart.record(hyp_abi::record::StreamKind::SystemOff, &[]);
+    board.uart.flush();
+    crate::power::off()
 }
