@@ -1,6 +1,7 @@
 //! Effect of one instruction on the abstract state.
 
 use crate::branch::assume;
+use crate::derived::Derive;
 use crate::inst::{Address, Bitfield, Extend, Inst, Logic, Op, Operand, Reg, SP, Select, Shift, ZR};
 use crate::range::Range;
 use crate::state::{Flags, State, Symbols, Value};
@@ -154,21 +155,7 @@ impl<C: Constants> Machine<'_, C> {
         if let Some(v) = value.as_exact() {
             return Value::exact(v & LOW32);
         }
-        if let Some(low) = self.state.low.get(&value) {
-            return *low;
-        }
-        let low = Range {
-            lo: 0,
-            hi: LOW32,
-            stride: 1,
-            bits: range.bits & LOW32,
-            unknown: range.unknown & LOW32,
-        };
-        let low = self
-            .state
-            .number(self.symbols, low.tighten().unwrap_or(Range::below_bits(32)));
-        self.state.low.insert(value, low);
-        low
+        self.state.derive(self.symbols, Derive::Low, value)
     }
 
     fn sized(&mut self, value: Value, wide: bool) -> Value {
@@ -196,8 +183,7 @@ impl<C: Constants> Machine<'_, C> {
                 } else if signed {
                     self.state.unknown(self.symbols, 64)
                 } else {
-                    let range = range.and_const(top);
-                    self.state.number(self.symbols, range)
+                    self.state.derive(self.symbols, Derive::And(top), value)
                 };
                 self.shift(value, Shift::Lsl, amount as u32, wide)
             }
@@ -220,21 +206,20 @@ impl<C: Constants> Machine<'_, C> {
             };
             return Value::exact(if wide { out } else { out & LOW32 });
         }
+        if kind == Shift::Lsr {
+            return self.state.derive(self.symbols, Derive::Lsr(amount as u8), value);
+        }
         let range = self.state.range(value);
         let out = match kind {
             Shift::Lsl => range.shl(amount).filter(|r| wide || r.hi <= LOW32).or_else(|| {
                 let unknown = range.unknown << amount;
                 let mask = if wide { u64::MAX } else { LOW32 };
                 Range {
-                    lo: 0,
-                    hi: mask,
-                    stride: 1,
-                    bits: (range.bits << amount) & mask,
-                    unknown: unknown & mask,
+                    ones: range.ones,
+                    ..Range::of_bits((range.bits << amount) & mask, unknown & mask)
                 }
                 .tighten()
             }),
-            Shift::Lsr => Some(range.shr(amount)),
             Shift::Asr if range.hi >> (width - 1) == 0 => Some(range.shr(amount)),
             _ => None,
         };
@@ -313,6 +298,7 @@ impl<C: Constants> Machine<'_, C> {
                     stride,
                     bits: 0,
                     unknown: u64::MAX,
+                    ones: 64,
                 };
                 return self.state.number(self.symbols, range.tighten().unwrap_or(Range::FULL));
             }
@@ -362,19 +348,19 @@ impl<C: Constants> Machine<'_, C> {
             (Logic::Orr | Logic::Eor, _, Some(0)) => a,
             (Logic::And, _, _) if a == b => a,
             (Logic::And, _, Some(m)) if (ra.bits | ra.unknown) & !m == 0 && a.base == 0 => a,
-            (Logic::And, _, Some(m)) => self.state.number(self.symbols, ra.and_const(m)),
-            (Logic::And, Some(m), _) => self.state.number(self.symbols, rb.and_const(m)),
+            (Logic::And, _, _) if b == a.plus(u64::MAX) => self.state.number(self.symbols, ra.without_lowest_one()),
+            (Logic::And, _, _) if a == b.plus(u64::MAX) => self.state.number(self.symbols, rb.without_lowest_one()),
+            (Logic::And, _, Some(m)) => self.state.derive(self.symbols, Derive::And(m), a),
+            (Logic::And, Some(m), _) => self.state.derive(self.symbols, Derive::And(m), b),
+            (Logic::Eor, _, Some(m)) => self.state.derive(self.symbols, Derive::Eor(m), a),
+            (Logic::Eor, Some(m), _) => self.state.derive(self.symbols, Derive::Eor(m), b),
             (Logic::And, _, _) => {
                 let hi = ra.hi.min(rb.hi);
                 self.state
                     .number(self.symbols, Range::new(0, hi).unwrap_or(Range::FULL))
             }
             (Logic::Orr, _, _) => self.state.number(self.symbols, ra.or(rb)),
-            (Logic::Eor, _, _) => {
-                let top = u64::MAX.checked_shr((ra.hi | rb.hi).leading_zeros()).unwrap_or(0);
-                self.state
-                    .number(self.symbols, Range::new(0, top).unwrap_or(Range::FULL))
-            }
+            (Logic::Eor, _, _) => self.state.number(self.symbols, ra.eor(rb)),
         };
         if flags {
             self.state.flags = match (a.as_exact(), b.as_exact()) {
@@ -413,7 +399,7 @@ impl<C: Constants> Machine<'_, C> {
                 if after.hi <= mask {
                     kept
                 } else {
-                    self.state.number(self.symbols, after.and_const(mask))
+                    self.state.derive(self.symbols, Derive::And(mask), kept)
                 }
             }
             Bitfield::Unsigned => {
@@ -422,7 +408,7 @@ impl<C: Constants> Machine<'_, C> {
                 let kept = if range.hi <= mask {
                     source
                 } else {
-                    self.state.number(self.symbols, range.and_const(mask))
+                    self.state.derive(self.symbols, Derive::And(mask), source)
                 };
                 self.shift(kept, Shift::Lsl, width - r, wide)
             }

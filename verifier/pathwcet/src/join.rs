@@ -47,10 +47,10 @@ pub fn join(a: &State, b: &State, live: u64, symbols: &mut Symbols) -> State {
         .iter()
         .filter_map(|(key, x)| Some((*key, join.value(*x, *b.sysregs.get(key)?))))
         .collect();
-    let low = a
-        .low
+    let derived = a
+        .derived
         .iter()
-        .filter(|(k, v)| b.low.get(k) == Some(v))
+        .filter(|(k, v)| b.derived.get(k) == Some(v))
         .map(|(k, v)| (*k, *v))
         .collect();
     let sums = a
@@ -77,7 +77,7 @@ pub fn join(a: &State, b: &State, live: u64, symbols: &mut Symbols) -> State {
         flags,
         ranges: ranges.into_iter().collect(),
         memory,
-        low,
+        derived,
         sums,
         sysregs,
         stack: a.stack,
@@ -293,7 +293,7 @@ pub fn covers(a: &State, b: &State, live: u64) -> bool {
         && a.sysregs
             .iter()
             .all(|(k, x)| b.sysregs.get(k).is_some_and(|y| cover.value(*x, *y)))
-        && a.low.iter().all(|(k, v)| b.low.get(k) == Some(v))
+        && a.derived.iter().all(|(k, v)| b.derived.get(k) == Some(v))
         && a.sums.iter().all(|(k, v)| b.sums.get(k) == Some(v))
         && (a.memory.is_shared(&b.memory) || cover.memory(&mut |c, x, y| c.value(x, y)))
         && remembers(a, b);
@@ -310,9 +310,9 @@ pub fn covers(a: &State, b: &State, live: u64) -> bool {
         && a.sysregs
             .values()
             .all(|x| cover.itself(x.base) && cover.itself(x.index))
-        && a.low
+        && a.derived
             .iter()
-            .all(|(k, v)| cover.unchanged(*k, *k) && cover.unchanged(*v, *v))
+            .all(|((_, k), v)| cover.unchanged(*k, *k) && cover.unchanged(*v, *v))
         && a.sums
             .iter()
             .all(|(n, (i, k))| [n, i, k].into_iter().all(|s| cover.itself(*s)))

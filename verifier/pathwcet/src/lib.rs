@@ -3,6 +3,7 @@ pub mod alu;
 pub mod branch;
 pub mod cfg;
 pub mod decode;
+pub mod derived;
 pub mod elf;
 pub mod explore;
 pub mod inst;

@@ -13,6 +13,8 @@ pub struct Range {
     pub bits: u64,
     /// Mask of the bits that are not known.
     pub unknown: u64,
+    /// Most bits that are one.
+    pub ones: u32,
 }
 
 fn gcd(mut a: u64, mut b: u64) -> u64 {
@@ -35,6 +37,7 @@ impl Range {
         stride: 1,
         bits: 0,
         unknown: u64::MAX,
+        ones: 64,
     };
 
     /// One number.
@@ -45,6 +48,7 @@ impl Range {
             stride: 0,
             bits: v,
             unknown: 0,
+            ones: v.count_ones(),
         }
     }
 
@@ -56,6 +60,7 @@ impl Range {
             stride: 1,
             bits: 0,
             unknown: u64::MAX,
+            ones: 64,
         }
         .tighten()
     }
@@ -72,6 +77,7 @@ impl Range {
             stride: 1,
             bits: 0,
             unknown: hi,
+            ones: width.into(),
         }
     }
 
@@ -103,8 +109,16 @@ impl Range {
         if self.lo > self.hi {
             return None;
         }
+        let certain = (self.bits & !self.unknown).count_ones();
+        self.ones = self.ones.min(certain + self.unknown.count_ones());
+        if self.ones <= certain {
+            // No unknown bit can be one.
+            let only = self.bits & !self.unknown;
+            let ok = self.ones == certain && self.lo <= only && only <= self.hi;
+            return (ok && (only - self.lo) % self.stride.max(1) == 0).then(|| Range::exact(only));
+        }
         if self.lo == self.hi {
-            let ok = (self.lo ^ self.bits) & !self.unknown == 0;
+            let ok = (self.lo ^ self.bits) & !self.unknown == 0 && self.lo.count_ones() <= self.ones;
             return ok.then(|| Range::exact(self.lo));
         }
         self.align()
@@ -159,6 +173,7 @@ impl Range {
             stride,
             bits: self.bits & !differ,
             unknown: differ,
+            ones: self.ones.max(other.ones),
         };
         out.tighten().unwrap_or(Range::FULL)
     }
@@ -175,6 +190,7 @@ impl Range {
             stride: fine.stride,
             bits: self.bits | other.bits,
             unknown: self.unknown & other.unknown,
+            ones: self.ones.min(other.ones),
         };
         if out.lo > out.hi {
             return None;
@@ -198,6 +214,7 @@ impl Range {
         self.lo <= v
             && v <= self.hi
             && (v ^ self.bits) & !self.unknown == 0
+            && v.count_ones() <= self.ones
             && (self.stride <= 1 || (v - self.lo) % self.stride == 0)
     }
 
@@ -206,6 +223,7 @@ impl Range {
         self.lo <= other.lo
             && other.hi <= self.hi
             && other.unknown & !self.unknown == 0
+            && other.ones <= self.ones
             && (other.bits ^ self.bits) & !self.unknown == 0
             && (self.stride <= 1
                 || ((other.lo - self.lo) % self.stride == 0 && (other.stride == 0 || other.stride % self.stride == 0)))
@@ -248,6 +266,7 @@ impl Range {
             stride: self.stride,
             bits,
             unknown: !low,
+            ones: 64,
         }
         .tighten()
     }
@@ -261,6 +280,7 @@ impl Range {
             stride: gcd(self.stride, other.stride),
             bits: 0,
             unknown: u64::MAX,
+            ones: 64,
         }
         .tighten()
     }
@@ -273,6 +293,7 @@ impl Range {
             stride: 1,
             bits: self.bits & mask,
             unknown: self.unknown & mask,
+            ones: self.ones,
         };
         // A mask that keeps every possible value changes nothing.
         if (self.bits | self.unknown) & !mask == 0 {
@@ -280,6 +301,57 @@ impl Range {
         } else {
             out.tighten().unwrap_or(Range::FULL)
         }
+    }
+
+    /// The bits of `mask`, a number of low bits; the rest cut off.
+    pub fn low_bits(self, mask: u64) -> Range {
+        if self.hi <= mask {
+            return self;
+        }
+        let out = Range {
+            ones: self.ones,
+            ..Range::of_bits(self.bits & mask, self.unknown & mask)
+        };
+        out.tighten().unwrap_or(Range::FULL)
+    }
+
+    /// All numbers with these known bits.
+    pub fn of_bits(bits: u64, unknown: u64) -> Range {
+        Range {
+            lo: bits & !unknown,
+            hi: bits | unknown,
+            stride: 1,
+            bits: bits & !unknown,
+            unknown,
+            ones: 64,
+        }
+    }
+
+    /// v ^ mask.
+    pub fn eor_const(self, mask: u64) -> Range {
+        let out = Range::of_bits((self.bits ^ mask) & !self.unknown, self.unknown);
+        out.tighten().unwrap_or(Range::FULL)
+    }
+
+    /// v ^ w.
+    pub fn eor(self, other: Range) -> Range {
+        let unknown = self.unknown | other.unknown;
+        let out = Range::of_bits((self.bits ^ other.bits) & !unknown, unknown);
+        out.tighten().unwrap_or(Range::FULL)
+    }
+
+    /// v & (v − 1): one bit less.
+    pub fn without_lowest_one(self) -> Range {
+        let most = self.ones.saturating_sub(1);
+        let out = Range {
+            lo: 0,
+            hi: self.hi,
+            stride: 1,
+            bits: 0,
+            unknown: self.bits | self.unknown,
+            ones: most,
+        };
+        out.tighten().unwrap_or(Range::FULL)
     }
 
     /// v | w.
@@ -293,6 +365,7 @@ impl Range {
             stride: 1,
             bits: (self.bits | other.bits) & !unknown,
             unknown,
+            ones: 64,
         };
         out.tighten().unwrap_or(Range::FULL)
     }
@@ -309,6 +382,7 @@ impl Range {
             stride: self.stride << n,
             bits: self.bits << n,
             unknown: self.unknown << n,
+            ones: self.ones,
         }
         .tighten()
     }
@@ -324,6 +398,7 @@ impl Range {
             stride: 1,
             bits: self.bits >> n,
             unknown: self.unknown >> n,
+            ones: self.ones,
         };
         out.tighten().unwrap_or(Range::FULL)
     }
@@ -337,6 +412,7 @@ impl Range {
             stride: self.stride.checked_mul(c)?,
             bits: 0,
             unknown: u64::MAX,
+            ones: 64,
         }
         .tighten()
     }
@@ -359,6 +435,7 @@ mod tests {
                             stride,
                             bits,
                             unknown: !known,
+                            ones: 64,
                         };
                         let held: Vec<u64> = (lo..=hi)
                             .filter(|v| (v - lo) % stride == 0 && (v ^ bits) & known == 0)
@@ -393,6 +470,9 @@ mod tests {
                 };
                 check("add", range.add_const(c), &|v| v + c);
                 check("and", Some(range.and_const(c)), &|v| v & c);
+                check("eor", Some(range.eor_const(c)), &|v| v ^ c);
+                check("low", Some(range.low_bits(7)), &|v| v & 7);
+                check("clear", Some(range.without_lowest_one()), &|v| v & v.wrapping_sub(1));
                 check("shl", range.shl(c as u32), &|v| v << c);
                 check("shr", Some(range.shr(c as u32)), &|v| v >> c);
                 check("mul", range.mul_const(c), &|v| v * c);
@@ -412,7 +492,7 @@ mod tests {
         let all = samples();
         for (a, held_a) in all.iter().step_by(37) {
             for (b, held_b) in all.iter().step_by(53) {
-                let (join, meet, or, add) = (a.join(*b), a.meet(*b), a.or(*b), a.add(*b));
+                let (join, meet, or, add, eor) = (a.join(*b), a.meet(*b), a.or(*b), a.add(*b), a.eor(*b));
                 assert!(
                     held_a.iter().chain(held_b).all(|v| join.contains(*v)),
                     "{a:?} {b:?} join {join:?}"
@@ -426,6 +506,7 @@ mod tests {
                     }
                     for w in held_b {
                         assert!(or.contains(v | w), "{v}|{w} not in {or:?}");
+                        assert!(eor.contains(v ^ w), "{v}^{w} not in {eor:?}");
                         assert!(add.is_none_or(|r| r.contains(v + w)), "{v}+{w} not in {add:?}");
                     }
                 }

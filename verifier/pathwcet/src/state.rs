@@ -4,6 +4,7 @@
 //! a [`Range`]. Copies share their symbols, so that what a branch says of one register holds for every copy, spilled
 //! ones included.
 
+use crate::derived::Derive;
 use crate::inst::{Reg, ZR};
 use crate::range::Range;
 use crate::sorted::Sorted;
@@ -89,8 +90,8 @@ pub struct State {
     pub ranges: Sorted<Sym, Range>,
     /// Known memory: (base, offset) → (bytes, value).
     pub memory: Sorted<(Sym, u64), (u8, Value)>,
-    /// Low 32 bits of values that do not fit: a W register read twice is the same number.
-    pub low: Sorted<Value, Value>,
+    /// Numbers made from others by one operation: made again, they are the same.
+    pub derived: Sorted<(Derive, Value), Value>,
     /// Numbers that are the sum of two others.
     pub sums: Sorted<Sym, (Sym, Sym)>,
     /// System registers read or assumed.
@@ -135,7 +136,7 @@ impl State {
             flags: Flags::Unknown,
             ranges: Sorted::new(),
             memory: Sorted::new(),
-            low: Sorted::new(),
+            derived: Sorted::new(),
             sums: Sorted::new(),
             sysregs: Sorted::new(),
             stack,
@@ -217,22 +218,6 @@ impl State {
             .unwrap_or(Range::FULL)
     }
 
-    /// Narrows a value to `range`; `None` if that is impossible.
-    pub fn narrow(&mut self, value: Value, range: Range) -> Option<()> {
-        let narrowed = self.range(value).meet(range)?;
-        let sym = match (value.base, value.index) {
-            (0, 0) => return Some(()),
-            (0, s) | (s, 0) => s,
-            _ => return Some(()),
-        };
-        // value = sym + add: sym = value − add, if that does not wrap over the narrowed range.
-        if let Some(back) = narrowed.add_const(value.add.wrapping_neg()) {
-            let known = self.symbol_range(sym).meet(back)?;
-            self.ranges.insert(sym, known);
-        }
-        Some(())
-    }
-
     /// Forgets symbols that nothing names any more.
     pub fn collect(&mut self) {
         let mut used = Vec::with_capacity(64 + 2 * self.memory.len());
@@ -244,11 +229,10 @@ impl State {
         used.sort_unstable();
         used.dedup();
         let holds = |s: Sym, used: &[Sym]| s == 0 || used.binary_search(&s).is_ok();
-        self.low.retain(|k, _| holds(k.base, &used) && holds(k.index, &used));
+        let is_used = |v: &Value| holds(v.base, &used) && holds(v.index, &used);
+        self.derived.retain(|(_, source), v| is_used(source) && is_used(v));
         self.sums
             .retain(|n, (i, k)| [n, i, k].into_iter().all(|s| holds(*s, &used)));
-        used.extend(self.low.values().flat_map(|v| [v.base, v.index]));
-        used.sort_unstable();
         self.ranges.retain(|sym, _| used.binary_search(sym).is_ok());
     }
 }

@@ -178,6 +178,7 @@ impl<'a, 'i> Explorer<'a, 'i> {
         }
         let live = place.live();
         let most = self.query.limits.disjuncts_at(place.turn);
+        items.iter_mut().for_each(|i| i.state.collect());
         items.sort_by_key(|i| std::cmp::Reverse(i.cost));
         let mut kept: Vec<Item> = Vec::new();
         for item in items {
@@ -199,6 +200,10 @@ impl<'a, 'i> Explorer<'a, 'i> {
     }
 
     pub fn push(&mut self, place: Place, mut item: Item) {
+        let live = place.live();
+        for reg in (0..31).filter(|r| live >> r & 1 == 0) {
+            item.state.regs[reg] = item.state.unknown(&mut self.symbols, 64);
+        }
         if item.state.ranges.len() > item.state.collect_at {
             item.state.collect();
             item.state.collect_at = item.state.ranges.len() + SYMBOLS_SLACK;
