@@ -27,3 +27,8 @@ fn linux_test_bpf() {
         check(cases, 383);
     }
 }
+
+#[test]
+fn own_suite() {
+    check(support::own(), 150);
+}

@@ -34,6 +34,11 @@ fn linux_rows_cost_what_is_stated() {
     }
 }
 
+#[test]
+fn own_rows_cost_what_is_stated() {
+    check_cases(&support::own());
+}
+
 /// Programs in CI; the bench runs more.
 const PROGRAMS: u64 = 10_000;
 

@@ -52,6 +52,16 @@ fn linux_test_bpf_without_lse() {
     }
 }
 
+#[test]
+fn own_suite_with_lse() {
+    check(support::own(), 150, "max", true);
+}
+
+#[test]
+fn own_suite_without_lse() {
+    check(support::own(), 150, "cortex-a53", false);
+}
+
 /// Random programs on a real execution engine against the interpreter: r0 and memory.
 fn check_random(cpu: &str, lse: bool, programs: u64) {
     use support::random::{self, Rng};

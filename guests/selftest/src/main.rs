@@ -7,6 +7,7 @@
 //! the platform is, not what the hypervisor happens to do. The others need Gnomon, and most a partner VM (`role=`).
 
 mod boot;
+mod conform;
 mod echo;
 mod faults;
 mod fpsimd;
@@ -61,6 +62,7 @@ fn main() {
         "ipc" => ipc::run(),
         "stage2" => probe_points::stage2(),
         "jit" => jit::run(),
+        "conform" => conform::run(),
         "isolation" => isolation::run(),
         "fault" => faults::run(),
         "probe" => probe::run(),

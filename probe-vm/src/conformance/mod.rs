@@ -7,9 +7,11 @@
 mod elf;
 pub mod emu;
 mod emu_alu;
+pub mod suite;
 
 use crate::jit::a64::alu::{Wide, wide};
 use crate::jit::a64::flow::{bl, ret};
+use crate::jit::a64::mem::{PairMode, ldp, stp};
 use crate::jit::a64::{Reg, Width};
 use crate::jit::{self, CompileError, Compiler, CpuLink, HelperLink, Links, Plan, SLOT_WORDS_MAX, Scale, TimeLink};
 use alloc::vec;
@@ -83,6 +85,17 @@ struct Entry {
     r2: u64,
 }
 
+/// A batch as memory contents.
+#[derive(Clone, Debug)]
+pub struct Bare {
+    /// To be at [`TEXT_BASE`], executable.
+    pub text: Vec<u8>,
+    /// Address of the function in it that runs all programs.
+    pub start: u64,
+    /// To be at [`DATA_BASE`]; afterwards it is what [`Batch::outcomes`] reads.
+    pub data: Vec<u8>,
+}
+
 /// What one program left behind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
@@ -134,30 +147,56 @@ impl Batch {
         self.entries.len() * 8
     }
 
-    /// The executable.
-    pub fn elf(&self) -> Vec<u8> {
-        let mut text = self.text.clone();
-        let start = text.len();
+    /// Appends the calls of all programs, which leave each r0 in the results.
+    fn calls(&self, text: &mut Vec<u32>) {
         let results = self.results_bytes() as u64;
-        constant(&mut text, Reg(19), DATA_BASE);
+        constant(text, Reg(19), DATA_BASE);
         for e in &self.entries {
-            constant(&mut text, Reg(0), DATA_BASE + results + e.mem as u64);
-            constant(&mut text, Reg(1), e.r2);
+            constant(text, Reg(0), DATA_BASE + results + e.mem as u64);
+            constant(text, Reg(1), e.r2);
             text.push(bl(e.word as i32 - text.len() as i32));
             // str x0, [x19], #8: compiled code preserves x19.
             text.push(0xf800_8660);
         }
-        let total = results + self.data.len() as u64;
-        for (reg, value) in [(0, 1), (1, DATA_BASE), (2, total), (8, SYS_WRITE)] {
+    }
+
+    /// Results, then all memory.
+    fn data(&self) -> Vec<u8> {
+        let mut data = vec![0; self.results_bytes()];
+        data.extend(&self.data);
+        data
+    }
+
+    /// The executable.
+    pub fn elf(&self) -> Vec<u8> {
+        let mut text = self.text.clone();
+        let start = text.len();
+        self.calls(&mut text);
+        let data = self.data();
+        for (reg, value) in [(0, 1), (1, DATA_BASE), (2, data.len() as u64), (8, SYS_WRITE)] {
             constant(&mut text, Reg(reg), value);
         }
         text.push(SVC);
         constant(&mut text, Reg(0), 0);
         constant(&mut text, Reg(8), SYS_EXIT);
         text.push(SVC);
-        let mut data = vec![0; results as usize];
-        data.extend(&self.data);
         elf::executable(&text, TEXT_BASE, start, &data, DATA_BASE)
+    }
+
+    /// The same without an operating system: a function that calls them all, for who brings an address space.
+    pub fn bare(&self) -> Bare {
+        let mut text = self.text.clone();
+        let start = text.len();
+        // The caller's x19 and x30 are on its stack while the programs run.
+        text.push(stp(PairMode::Pre, Reg(19), Reg::LR, Reg::SP, -16));
+        self.calls(&mut text);
+        text.push(ldp(PairMode::Post, Reg(19), Reg::LR, Reg::SP, 16));
+        text.push(ret());
+        Bare {
+            text: text.iter().flat_map(|w| w.to_le_bytes()).collect(),
+            start: TEXT_BASE + start as u64 * 4,
+            data: self.data(),
+        }
     }
 
     /// The outcomes, from what the executable wrote. `None`: it wrote something else.

@@ -2,6 +2,7 @@
 
 mod boot;
 mod commands;
+mod conformance;
 mod faults;
 mod goldens;
 mod hostile;
