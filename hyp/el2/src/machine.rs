@@ -196,6 +196,10 @@ impl Machine for Board {
         time::ticks()
     }
 
+    fn nanoseconds(&self, ticks: u64) -> u64 {
+        ticks << crate::points::TICK_SHIFT
+    }
+
     #[inline]
     fn set_alarm(&mut self, at: u64) {
         time::set_alarm(at);

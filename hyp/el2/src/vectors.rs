@@ -5,7 +5,7 @@ use core::arch::{asm, global_asm};
 use hyp_abi::call::FID_BASE;
 use hyp_abi::{Call, PathId, VMS_MAX};
 use hyp_core::cpu::{Cpu, Deferred, PathStat, Vm};
-use hyp_core::dispatch::{Next, Services, direct, fast, schedule, slow};
+use hyp_core::dispatch::{Next, Services, direct, fast, hypercall, schedule, slow};
 use hyp_core::exit::Esr;
 use hyp_core::vcpu::Vcpu;
 
@@ -109,6 +109,7 @@ extern "C" fn defer_light(this: *mut State, entry: u64, vcpu: *mut Vcpu, deferre
         DEFER_SYNC => Deferred::Sync,
         intid => Deferred::Irq(intid as u32),
     };
+    parts(this, vcpu).vcpu.exits += 1;
     defer(this, entry, deferred);
     Resume { frame: vcpu, slow: 1 }
 }
@@ -119,7 +120,8 @@ const DEFER_SYNC: u64 = u64::MAX;
 /// [`defer`] of a full exit.
 #[cold]
 #[inline(never)]
-extern "C" fn defer_full(this: *mut State, entry: u64, _: *mut Vcpu, _: u64) -> ! {
+extern "C" fn defer_full(this: *mut State, entry: u64, vcpu: *mut Vcpu, _: u64) -> ! {
+    parts(this, vcpu).vcpu.exits += 1;
     defer(this, entry, Deferred::Sync);
     exit_slow(this)
 }
@@ -271,13 +273,15 @@ entries! {
     }
 
     /// Any other synchronous exit. Full.
-    fn exit_other(this: *mut State, entry: u64) -> ! {
+    fn exit_other(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> ! {
+        parts(this, vcpu).vcpu.exits += 1;
         defer(this, entry, Deferred::Sync);
         exit_slow(this)
     }
 
     /// SError while a guest ran. Full.
-    fn exit_serror(this: *mut State, entry: u64) -> ! {
+    fn exit_serror(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> ! {
+        parts(this, vcpu).vcpu.exits += 1;
         defer(this, entry, Deferred::SError);
         exit_slow(this)
     }
@@ -285,10 +289,13 @@ entries! {
     /// One of our own calls. Full.
     fn exit_call(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> ! {
         let parts = parts(this, vcpu);
-        match parts.vcpu.frame.x::<0>() as u32 ^ FID_BASE {
+        parts.vcpu.exits += 1;
+        // The vectors have seen that the identifier is of our range.
+        match parts.vcpu.frame.x::<0>() as u8 {
             IPC_CALL => jump!(ipc_call, this, entry, vcpu, 0_u64),
             IPC_REPLY_RECV => jump!(ipc_reply_receive, this, entry, vcpu, 0_u64),
-            _ => jump!(defer_full, this, entry, vcpu, 0_u64),
+            NOTIFY => jump!(ipc_notify, this, entry, vcpu, 0_u64),
+            _ => jump!(other_call, this, entry, vcpu, 0_u64),
         }
     }
 
@@ -297,7 +304,7 @@ entries! {
         if let Some(to) = direct::call(cpu, board) {
             handed_over(cpu, board, entry, PathId::IpcCall, to)
         }
-        jump!(defer_full, this, entry, vcpu, 0_u64)
+        jump!(other_call, this, entry, vcpu, 0_u64)
     }
 
     fn ipc_reply_receive(this: *mut State, entry: u64, vcpu: *mut Vcpu, _esr: u64) -> ! {
@@ -305,7 +312,19 @@ entries! {
         if let Some(to) = direct::reply_receive(cpu, board) {
             handed_over(cpu, board, entry, PathId::IpcReplyRecv, to)
         }
-        jump!(defer_full, this, entry, vcpu, 0_u64)
+        jump!(other_call, this, entry, vcpu, 0_u64)
+    }
+
+    fn ipc_notify(this: *mut State, entry: u64, _vcpu: *mut Vcpu, _esr: u64) -> ! {
+        let state = state(this);
+        state.cpu.entry = entry as u32;
+        hypercall::notify(&mut state.cpu, &mut state.board);
+        enter(resume(state, PathId::Notify))
+    }
+
+    fn other_call(this: *mut State, entry: u64, _vcpu: *mut Vcpu, _esr: u64) -> ! {
+        defer(this, entry, Deferred::Sync);
+        exit_slow(this)
     }
 }
 
@@ -319,8 +338,9 @@ fn handed_over(cpu: &mut Cpu, board: &mut Board, entry: u64, path: PathId, to: u
     enter(frame(cpu))
 }
 
-const IPC_CALL: u32 = Call::IpcCall as u32;
-const IPC_REPLY_RECV: u32 = Call::IpcReplyRecv as u32;
+const IPC_CALL: u8 = Call::IpcCall as u8;
+const IPC_REPLY_RECV: u8 = Call::IpcReplyRecv as u8;
+const NOTIFY: u8 = Call::Notify as u8;
 
 extern "C" fn exit_slow(this: *mut State) -> ! {
     let state = state(this);

@@ -270,9 +270,9 @@ impl<'a> Image<'a> {
             name: Name::read(bytes, at::NAME).ok_or(ImageError::Name(Named::Program))?,
             point: Name::read(bytes, at::POINT).ok_or(ImageError::Name(Named::Point))?,
             maps: map_bytes.as_chunks().0,
-            funcs: &func_bytes.as_chunks().0[..funcs],
+            funcs: func_bytes.as_chunks().0.get(..funcs).unwrap_or(&[]),
             insns: insn_bytes.as_chunks().0,
-            data: &data_bytes[..data],
+            data: data_bytes.get(..data).unwrap_or(&[]),
         };
         image.check_funcs()?;
         for index in 0..maps as u32 {

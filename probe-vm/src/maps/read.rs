@@ -191,7 +191,7 @@ impl<W: Word> Map<'_, W> {
         let step = if hash {
             READ_SLOTS_MAX
         } else {
-            (READ_WORDS_MAX / each).clamp(1, READ_SLOTS_MAX)
+            (READ_WORDS_MAX / each.max(1)).clamp(1, READ_SLOTS_MAX)
         };
         let last = first.saturating_add(step).min(self.geo.slots);
         if hash {

@@ -40,6 +40,16 @@ fn decode(function: u64) -> Option<Call> {
     u16::try_from(number).ok().and_then(Call::from_number)
 }
 
+/// Notify, before anything else is looked at: its time is a latency.
+#[inline(always)]
+pub fn notify<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+    let slot = cpu.loaded as usize;
+    let Some(vcpu) = cpu.vcpus.get(slot) else { return };
+    let (end, bits) = (vcpu.frame.x::<1>(), vcpu.frame.x::<2>());
+    m.hypercall(PathId::Notify, &vcpu.frame);
+    let _ = ipc::notify(cpu, m, slot, end, bits);
+}
+
 /// HVC.
 pub fn call<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut S) -> PathId {
     let slot = cpu.loaded as usize;
@@ -219,7 +229,10 @@ fn stats<M: Machine, S: Services<M>>(
             m.write_guest(pa, bytes.get(..len).unwrap_or(&[]));
             [0, len as u64, lost]
         }
-        Call::VmRead => vms(cpu, m, slot, x),
+        Call::VmRead => {
+            cpu.account(m.now());
+            vms(cpu, m, slot, x)
+        }
         _ => paths(cpu, m, services, slot, x),
     }
 }
@@ -257,7 +270,7 @@ fn vms<M: Machine>(cpu: &Cpu, m: &mut M, slot: usize, x: [u64; 6]) -> [u64; 3] {
             vm: id as u32,
             state,
             exits: vcpu.exits,
-            run_ns: vcpu.run_ticks,
+            run_ns: m.nanoseconds(vcpu.run_ticks),
             name: vm.name,
         };
         let mut bytes = [0; hyp_abi::record::VmRecord::SIZE];

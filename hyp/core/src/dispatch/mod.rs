@@ -49,6 +49,8 @@ pub trait Machine: LrFile + Points {
     fn vmcr(&self) -> u64;
     /// Physical counter.
     fn now(&self) -> u64;
+    /// Counter ticks as nanoseconds.
+    fn nanoseconds(&self, ticks: u64) -> u64;
     /// Sets EL2's timer; `u64::MAX` turns it off.
     fn set_alarm(&mut self, at: u64);
     /// Acknowledges a physical interrupt: INTID, 1020 and up for none.

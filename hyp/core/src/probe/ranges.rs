@@ -67,8 +67,13 @@ impl<const N: usize> Ranges<N> {
         if self.count >= N {
             return None;
         }
-        self.taken.get_mut(i..=self.count)?.rotate_right(1);
-        *self.taken.get_mut(i)? = (start, len);
+        // The pieces from `i` on move up by one: the new one pushes each along.
+        let mut moved = (start, len);
+        for (k, piece) in self.taken.iter_mut().enumerate() {
+            if (i..=self.count).contains(&k) {
+                core::mem::swap(piece, &mut moved);
+            }
+        }
         self.count += 1;
         self.peak = self.peak.max(self.used());
         Some(start)
@@ -80,10 +85,14 @@ impl<const N: usize> Ranges<N> {
             return;
         };
         if len == 0 {
-            if let Some(rest) = self.taken.get_mut(i..self.count) {
-                rest.rotate_left(1);
-                self.count -= 1;
+            // The pieces behind `i` move down by one.
+            let mut moved = (0, 0);
+            for (k, piece) in self.taken.iter_mut().enumerate().rev() {
+                if (i..self.count).contains(&k) {
+                    core::mem::swap(piece, &mut moved);
+                }
             }
+            self.count -= 1;
         } else if let Some(t) = self.taken.get_mut(i) {
             t.1 = t.1.min(len);
         }

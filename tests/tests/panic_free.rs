@@ -1,0 +1,86 @@
+//! No exit of a guest can panic: from the vector entries to the `eret`, the linked hypervisor has no way into `core::panicking`.
+
+use gnomon_tests::reach::{Image, is_panic};
+use gnomon_tests::vm;
+
+/// Functions with a bounds check that is still in the binary: the verifier's, on the path of ProbeVerify alone. The list may
+/// only shrink.
+const KNOWN: &[&str] = &[
+    "verifier::store::Store>::join",
+    "Verifier<probe_vm::jit::cost::JitCost>>::arrive",
+    "Verifier<probe_vm::jit::cost::JitCost>>::begin_summary",
+    "Verifier<probe_vm::jit::cost::JitCost>>::callback_returned",
+    "Verifier<probe_vm::jit::cost::JitCost>>::count_path",
+    "Verifier<probe_vm::jit::cost::JitCost>>::joined_entry",
+    "Verifier<probe_vm::jit::cost::JitCost>>::launch",
+    "Verifier<probe_vm::jit::cost::JitCost>>::note_variation",
+    "Verifier<probe_vm::jit::cost::JitCost>>::purge",
+    "Verifier<probe_vm::jit::cost::JitCost>>::stack_load",
+    "Verifier<probe_vm::jit::cost::JitCost>>::stack_readable",
+    "Verifier<probe_vm::jit::cost::JitCost>>::stack_scribble",
+    "Verifier<probe_vm::jit::cost::JitCost>>::stack_store",
+    "Verifier<probe_vm::jit::cost::JitCost>>::transfer",
+    "Verifier<probe_vm::jit::cost::JitCost>>::unit",
+];
+
+/// Functions with register-indirect branches: a verified program is called by its address, from a table that only
+/// publishing writes.
+const INDIRECT: &[&str] = &["hyp_el2::points::run", "::fire_each"];
+
+/// Offsets in the vector table of the exits of AArch64 guests: synchronous, IRQ, FIQ, SError.
+const EXITS: [u64; 4] = [0x400, 0x480, 0x500, 0x580];
+
+fn image() -> Image {
+    let file = vm::dist().hypervisor();
+    Image::read(&std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
+}
+
+#[test]
+fn no_exit_reaches_a_panic() {
+    let image = image();
+    let table = image.address("vector_table").expect("vector_table");
+    let reached = image.reach(&EXITS.map(|offset| table + offset));
+    assert!(reached.count() > 10_000, "a walk that goes nowhere proves nothing");
+    assert!(reached.lost.is_empty(), "{:#x?}", reached.lost);
+    let mut known: Vec<&str> = Vec::new();
+    let mut bad: Vec<String> = Vec::new();
+    for at in &reached.panics {
+        match KNOWN.iter().find(|name| image.name(*at).contains(**name)) {
+            Some(name) => known.push(name),
+            None => bad.push(image.chain(&reached, *at)),
+        }
+    }
+    assert!(bad.is_empty(), "exits can panic:\n{}", bad.join("\n"));
+    for name in KNOWN {
+        assert!(
+            known.contains(name),
+            "{name} does not panic any more: take it off the list"
+        );
+    }
+}
+
+#[test]
+fn exits_branch_by_register_only_into_probes() {
+    let image = image();
+    let table = image.address("vector_table").expect("vector_table");
+    let reached = image.reach(&EXITS.map(|offset| table + offset));
+    for at in &reached.indirect {
+        let name = image.name(*at);
+        assert!(
+            INDIRECT.iter().any(|known| name.contains(known)),
+            "{at:#x} branches by register:\n{}",
+            image.chain(&reached, *at)
+        );
+    }
+}
+
+/// The walk finds a panic where there is one: setting up the exception's own report.
+#[test]
+fn the_walk_sees_panics() {
+    let image = image();
+    let start = image.address("_start").expect("_start");
+    let reached = image.reach(&[start]);
+    assert!(reached.count() > 1_000);
+    let end = image.address("core::panicking::panic_fmt").expect("panic_fmt");
+    assert!(is_panic(image.name(end)) && !is_panic(image.name(start)));
+}
