@@ -319,7 +319,7 @@ entries! {
         let state = state(this);
         state.cpu.entry = entry as u32;
         hypercall::notify(&mut state.cpu, &mut state.board);
-        enter(resume(state, PathId::Notify))
+        resume(state, PathId::Notify)
     }
 
     fn other_call(this: *mut State, entry: u64, _vcpu: *mut Vcpu, _esr: u64) -> ! {
