@@ -32,6 +32,14 @@ pub struct Act {
     pub(crate) exits: u16,
     pub(crate) previous: u16,
     pub(crate) hypothesis: u16,
+    /// What came back is being gathered: from this state of `next` on, into `wider`.
+    pub(crate) gathering: bool,
+    pub(crate) gathered: u16,
+    pub(crate) wider: u16,
+    /// All states that entered the loop, joined.
+    pub(crate) entered: u16,
+    /// Most instructions, most time and fewest instructions of a way round, and the dearest path.
+    pub(crate) round_cost: (u64, u64, u64, u32),
     pub(crate) ghost: u8,
     pub(crate) round: u8,
     pub(crate) varies: bool,
@@ -70,6 +78,11 @@ impl Act {
         exits: NIL,
         previous: NIL,
         hypothesis: NIL,
+        gathering: false,
+        gathered: NIL,
+        wider: NIL,
+        entered: NIL,
+        round_cost: (0, 0, 0, 0),
         ghost: 0,
         round: 0,
         varies: false,

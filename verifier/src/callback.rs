@@ -10,7 +10,7 @@ use crate::insn::Insn;
 use crate::loops::Mode;
 use crate::reject::Why;
 use crate::scalar::Scalar;
-use crate::store::State;
+use crate::store::{List, State};
 use crate::value::{Kind, Region, Val};
 use crate::view::Observer;
 
@@ -110,10 +110,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let target = self.block(act.head).start;
         let cost = self.cost.iteration(act.call_pc, self.helper_at(act.call_pc));
         s.time = s.time.saturating_add(cost).saturating_add(self.cost.frame(target));
-        let list = self.add_state(self.block(act.head).pending, s)?;
-        if let Some(b) = self.m.blocks.get_mut(act.head as usize) {
-            b.pending = list;
-        }
+        self.post(s, List::Pending(act.head));
         Ok(())
     }
 
@@ -154,8 +151,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             self.store.drop_state(&s);
             return Ok(());
         }
-        let list = self.add_state(self.act(at).next, s)?;
-        self.act_mut(at).next = list;
+        self.post(s, List::Next(at as u16));
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 use crate::act::{Act, EFFORTS, Effort, Scope};
 use crate::cost::CostModel;
+use crate::deliver::Inbox;
 use crate::env::{Env, FRAMES, Program, STACK_BYTES, STACK_ROUND};
 use crate::graph::Graph;
 use crate::insn::REGS;
@@ -37,6 +38,26 @@ enum Outcome {
     Refused(Rejected),
 }
 
+/// What the units are spent on.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// Tables are made blank, from this place on.
+    Blank(u32),
+    /// The shape of the program.
+    Shape,
+    /// Pools are emptied for an attempt, from this place on.
+    Empty(u32),
+    /// States are followed.
+    Follow,
+    /// The stack of call chains is added up: rounds left, next slot.
+    Chains(u32, u32),
+}
+
+/// Places that one unit blanks or empties.
+const BLANK_SLICE: u32 = 64;
+/// Slots that one unit looks through for calls.
+const CHAIN_SLICE: u32 = 32;
+
 /// One verification under way.
 #[derive(Debug)]
 pub struct Verifier<'m, 'e, C> {
@@ -45,11 +66,12 @@ pub struct Verifier<'m, 'e, C> {
     pub(crate) env: Env<'e>,
     pub(crate) cost: C,
     pub(crate) graph: Graph,
-    pub(crate) graph_done: bool,
+    stage: Stage,
     pub(crate) slots: u32,
     pub(crate) maps: u32,
     pub(crate) acts: usize,
     pub(crate) cur: Option<State>,
+    pub(crate) inbox: Inbox,
     pub(crate) pc: u32,
     pub(crate) ids: u32,
     /// Bit n: the program reads bytes of the context's nth 64-bit word (the last bit stands for all from there).
@@ -81,12 +103,6 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         for (to, from) in memory.maps.iter_mut().zip(program.maps) {
             *to = *from;
         }
-        for s in memory.slots.iter_mut().take(program.text.len() + 1) {
-            *s = Default::default();
-        }
-        for l in memory.loops.iter_mut() {
-            *l = Default::default();
-        }
         let slots = program.text.len().min(u32::MAX as usize) as u32;
         let capacity = memory.text.len().min(memory.slots.len()).min(memory.stack.len() / 2) as u32;
         let chunks = core::mem::take(&mut memory.chunks);
@@ -97,11 +113,12 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             env,
             cost,
             graph: Graph::new(slots),
-            graph_done: false,
+            stage: Stage::Blank(0),
             slots,
             maps: program.maps.len() as u32,
             acts: 0,
             cur: None,
+            inbox: Inbox::EMPTY,
             pc: 0,
             ids: 0,
             context_words: 0,
@@ -177,20 +194,64 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
     }
 
     pub(crate) fn unit(&mut self, observer: &mut impl Observer) {
-        if !self.graph_done {
-            match self.graph.step(&mut self.m, &self.env) {
+        match self.stage {
+            Stage::Blank(at) => self.blank(at),
+            Stage::Shape => match self.graph.step(&mut self.m, &self.env) {
                 Ok(false) => {}
-                Ok(true) => {
-                    self.graph_done = true;
-                    self.begin_attempt();
-                }
+                Ok(true) => self.stage = Stage::Empty(0),
                 Err((pc, why)) => self.refuse(pc, why),
-            }
-            return;
+            },
+            Stage::Empty(at) => self.empty(at),
+            Stage::Follow => self.follow_on(observer),
+            Stage::Chains(rounds, pc) => self.chains(rounds, pc),
         }
+    }
+
+    /// Blanks the tables that the shape is written to.
+    fn blank(&mut self, from: u32) {
+        let to = from + BLANK_SLICE;
+        let size = self.slots as usize + 1;
+        for s in self.m.slots.iter_mut().take(size.min(to as usize)).skip(from as usize) {
+            *s = Default::default();
+        }
+        for l in self.m.loops.iter_mut().take(to as usize).skip(from as usize) {
+            *l = Default::default();
+        }
+        let done = size.max(self.m.loops.len()) <= to as usize;
+        self.stage = if done { Stage::Shape } else { Stage::Blank(to) };
+    }
+
+    /// Empties the pools, then starts an attempt.
+    fn empty(&mut self, from: u32) {
+        let to = from + BLANK_SLICE;
+        let (first, end) = (from as usize, to as usize);
+        self.store.reset(first, end);
+        let blocks = self.graph.blocks as usize;
+        for b in self.m.blocks.iter_mut().take(blocks.min(end)).skip(first) {
+            b.pending = NIL;
+        }
+        let mut most = self.store.chunks.len().max(self.store.states.len()).max(blocks);
+        if self.env.rules.speculation {
+            let slots = self.slots as usize;
+            most = most.max(slots);
+            for s in self.m.slots.iter_mut().take(slots.min(end)).skip(first) {
+                s.contained = 0;
+            }
+        }
+        if most <= end {
+            self.stage = Stage::Follow;
+            self.begin_attempt();
+        } else {
+            self.stage = Stage::Empty(to);
+        }
+    }
+
+    /// One unit of following states: delivers one, executes an instruction, or moves the cursor on.
+    fn follow_on(&mut self, observer: &mut impl Observer) {
         self.trace_room();
         let result = match self.space() {
             Err(why) => Err(why),
+            Ok(()) if self.inbox.head != NIL => self.deliver(),
             Ok(()) if self.cur.is_some() => self.execute(observer),
             Ok(()) => self.advance(observer),
         };
@@ -203,7 +264,8 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             Err(why) if self.abandon_summary(why, observer) => {}
             Err(why) => self.attempt_failed(why),
         }
-        if matches!(self.outcome, Outcome::Open) && self.acts == 0 && self.graph_done {
+        let open = matches!(self.outcome, Outcome::Open) && matches!(self.stage, Stage::Follow);
+        if open && self.acts == 0 && self.inbox.head == NIL {
             self.attempt_succeeded();
         }
     }
@@ -241,18 +303,9 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         EFFORTS[self.attempt.min(EFFORTS.len() - 1)]
     }
 
-    pub(crate) fn begin_attempt(&mut self) {
-        self.store.reset();
-        self.store.poisoned = false;
-        for b in self.m.blocks.iter_mut().take(self.graph.blocks as usize) {
-            b.pending = NIL;
-        }
-        if self.env.rules.speculation {
-            for s in self.m.slots.iter_mut().take(self.slots as usize) {
-                s.contained = 0;
-            }
-        }
+    fn begin_attempt(&mut self) {
         self.cur = None;
+        self.inbox = Inbox::EMPTY;
         self.acts = 0;
         self.approximated = false;
         self.stale_costs = false;
@@ -276,7 +329,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         if self.attempt + 1 < EFFORTS.len() && self.approximated && self.visits <= self.env.limits.visits_max {
             self.first_refusal = Some(refusal);
             self.attempt += 1;
-            self.begin_attempt();
+            self.stage = Stage::Empty(0);
             return;
         }
         // What the first attempt found is the better explanation if the second only ran out of means.
@@ -288,14 +341,47 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         self.outcome = Outcome::Refused(refusal);
     }
 
-    pub(crate) fn attempt_succeeded(&mut self) {
+    fn attempt_succeeded(&mut self) {
         if self.stale_costs {
-            self.begin_attempt();
+            self.stage = Stage::Empty(0);
             return;
         }
+        let subs = self.graph.subs;
+        for s in self.m.subprograms.iter_mut().take(subs as usize) {
+            s.chain_bytes = s.stack_bytes.next_multiple_of(STACK_ROUND);
+        }
+        let rounds = if subs > 1 { FRAMES as u32 } else { 0 };
+        self.stage = Stage::Chains(rounds, 0);
+    }
+
+    /// Stack bytes of the deepest chain of calls. At most [`FRAMES`] rounds: chains are no longer than that.
+    fn chains(&mut self, rounds: u32, from: u32) {
+        if rounds == 0 {
+            return self.conclude();
+        }
+        let (subs, to) = (self.graph.subs, self.slots.min(from + CHAIN_SLICE));
+        for pc in from..to {
+            let Some(callee) = self.callee_at(pc) else { continue };
+            let caller = crate::graph::find_sub(&self.m, subs, pc);
+            let callee = crate::graph::find_sub(&self.m, subs, callee);
+            let below = self.m.subprograms.get(callee).map_or(0, |s| s.chain_bytes);
+            if let Some(s) = self.m.subprograms.get_mut(caller) {
+                let own = s.stack_bytes.next_multiple_of(STACK_ROUND);
+                s.chain_bytes = s.chain_bytes.max(own + below);
+            }
+        }
+        self.stage = match to < self.slots {
+            true => Stage::Chains(rounds, to),
+            false => Stage::Chains(rounds - 1, 0),
+        };
+    }
+
+    /// The whole program was followed: its bounds hold; do they suffice?
+    fn conclude(&mut self) {
         let (insns, time, _) = self.worst;
         let max = self.env.limits.insn_bound_max;
-        let stack = self.chain_stack();
+        let first = self.m.subprograms.first().copied().unwrap_or_default();
+        let stack = first.chain_bytes;
         let why = if insns > max {
             Why::BoundTooLarge { bound: insns, max }
         } else if stack > STACK_BYTES {
@@ -304,14 +390,13 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
                 max: STACK_BYTES,
             }
         } else {
-            let frames = self.m.subprograms.first().map_or(1, |s| s.chain_frames);
             self.finish_trace();
             self.outcome = Outcome::Accepted(Totals {
                 insn_bound: insns,
                 time_bound: time.saturating_add(self.cost.context(self.context_words)),
                 context_words: self.context_words,
                 stack_bytes: stack,
-                frames,
+                frames: first.chain_frames,
                 visits: self.visits,
                 units: self.units,
             });
@@ -319,28 +404,6 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         };
         self.pc = 0;
         self.attempt_failed(why);
-    }
-
-    /// Stack bytes of the deepest chain of calls. At most [`FRAMES`] passes: chains are no longer than that.
-    pub(crate) fn chain_stack(&mut self) -> u32 {
-        let subs = self.graph.subs;
-        for s in self.m.subprograms.iter_mut().take(subs as usize) {
-            s.chain_bytes = s.stack_bytes.next_multiple_of(STACK_ROUND);
-        }
-        let rounds = if subs > 1 { FRAMES } else { 0 };
-        for _ in 0..rounds {
-            for pc in 0..self.slots {
-                let Some(callee) = self.callee_at(pc) else { continue };
-                let caller = crate::graph::find_sub(&self.m, subs, pc);
-                let callee = crate::graph::find_sub(&self.m, subs, callee);
-                let below = self.m.subprograms.get(callee).map_or(0, |s| s.chain_bytes);
-                if let Some(s) = self.m.subprograms.get_mut(caller) {
-                    let own = s.stack_bytes.next_multiple_of(STACK_ROUND);
-                    s.chain_bytes = s.chain_bytes.max(own + below);
-                }
-            }
-        }
-        self.m.subprograms.first().map_or(0, |s| s.chain_bytes)
     }
 
     pub(crate) fn rejected(&self, pc: u32, why: Why) -> Rejected {

@@ -1,21 +1,19 @@
 //! How states move between blocks, loops and subprograms.
 
 use crate::act::{Act, Scope};
-use crate::compare::absorb_cost;
 use crate::cost::CostModel;
 use crate::engine::{Fault, RETURN, Verifier};
 use crate::graph::Block;
 use crate::insn::{Callee, Imm64, Insn, Op};
+use crate::loops::Mode;
 use crate::reject::{Pool, Why};
-use crate::store::{NIL, State};
+use crate::store::{List, NIL, State};
 use crate::value::{Kind, Region, Val};
 use crate::verified::LoopKind;
 use crate::view::Observer;
 
 /// Places of the order one unit looks at.
 const SCAN: u32 = 32;
-/// States at one place that cannot be joined with each other.
-const STATES_HARD_MAX: u32 = 64;
 
 impl<C: CostModel> Verifier<'_, '_, C> {
     pub(crate) fn act(&self, at: usize) -> &Act {
@@ -63,6 +61,9 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     pub(crate) fn advance(&mut self, observer: &mut impl Observer) -> Result<(), Fault> {
         let at = self.top();
         let act = *self.act(at);
+        if act.mode == Mode::Leave {
+            return self.leave_one(at);
+        }
         if act.batch != NIL {
             let s = self.store.unpark(act.batch);
             self.act_mut(at).batch = s.next;
@@ -164,7 +165,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             }
             if act.mode.summary() {
                 s.target = target;
-                return self.add_exit(at, s);
+                self.post(s, List::Exits(at as u16));
+                return Ok(());
             }
             let Some(below) = at.checked_sub(1) else {
                 return Err(Why::Internal { line: line!() });
@@ -177,15 +179,13 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let act = *self.act(at);
         let live = self.block(target).live;
         self.forget_dead(&mut s, live);
-        if act.scope == Scope::Loop && act.head == target && from >= at {
-            let list = self.add_state(act.next, s)?;
-            self.act_mut(at).next = list;
+        let back = act.scope == Scope::Loop && act.head == target && from >= at;
+        let list = if back {
+            List::Next(at as u16)
         } else {
-            let list = self.add_state(self.block(target).pending, s)?;
-            if let Some(b) = self.m.blocks.get_mut(target as usize) {
-                b.pending = list;
-            }
-        }
+            List::Pending(target)
+        };
+        self.post(s, list);
         Ok(())
     }
 
@@ -196,107 +196,6 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 self.store.set_reg(s, r, Val::UNINIT);
             }
         }
-    }
-
-    pub(crate) fn add_exit(&mut self, at: usize, s: State) -> Result<(), Fault> {
-        // Exits to different targets are kept in one list; only those of one target may meet.
-        let list = self.add_state_if(self.act(at).exits, s, true)?;
-        self.act_mut(at).exits = list;
-        Ok(())
-    }
-
-    pub(crate) fn add_state(&mut self, list: u16, s: State) -> Result<u16, Fault> {
-        self.add_state_if(list, s, false)
-    }
-
-    /// Adds `s` to a list of states at one place: dropped if one there covers it, instead of those it covers, or joined
-    /// with the nearest if there are many. Gives the new head.
-    pub(crate) fn add_state_if(&mut self, list: u16, mut s: State, by_target: bool) -> Result<u16, Fault> {
-        let mut head = list;
-        let mut at = head;
-        let mut before = NIL;
-        let mut count = 0;
-        let mut nearest = (u32::MAX, NIL);
-        while at != NIL {
-            let Some(x) = self.store.states.get(usize::from(at)).copied() else {
-                break;
-            };
-            let following = x.next;
-            if by_target && x.target != s.target {
-                before = at;
-                at = following;
-                continue;
-            }
-            if self.store.subset(&s, &x) {
-                if let Some(cell) = self.store.states.get_mut(usize::from(at)) {
-                    absorb_cost(cell, &s);
-                }
-                self.store.drop_state(&s);
-                return Ok(head);
-            }
-            if self.store.subset(&x, &s) {
-                absorb_cost(&mut s, &x);
-                self.unlink(&mut head, before, at);
-                self.store.drop_state(&x);
-                at = following;
-                continue;
-            }
-            count += 1;
-            if count >= self.effort().states / 2 {
-                let d = self.store.distance(&x, &s).unwrap_or(u32::MAX);
-                if d < nearest.0 {
-                    nearest = (d, at);
-                }
-            }
-            before = at;
-            at = following;
-        }
-        if count >= self.effort().states && nearest.1 != NIL {
-            self.approximated = true;
-            let (_, near) = nearest;
-            let x = self.take(&mut head, near);
-            let target = s.target;
-            s = self.store.join(s, &x, &mut self.ids);
-            s.target = target;
-            self.store.drop_state(&x);
-        } else if count >= STATES_HARD_MAX {
-            return Err(Why::NoSpace {
-                pool: Pool::States,
-                size: STATES_HARD_MAX,
-            });
-        }
-        let parked = self.store.park(s);
-        if let Some(cell) = self.store.states.get_mut(usize::from(parked)) {
-            cell.next = head;
-        }
-        Ok(parked)
-    }
-
-    pub(crate) fn unlink(&mut self, head: &mut u16, before: u16, at: u16) {
-        let s = self.store.unpark(at);
-        if before == NIL {
-            *head = s.next;
-        } else if let Some(b) = self.store.states.get_mut(usize::from(before)) {
-            b.next = s.next;
-        }
-    }
-
-    /// Takes one state out of a list.
-    pub(crate) fn take(&mut self, head: &mut u16, wanted: u16) -> State {
-        let mut before = NIL;
-        let mut at = *head;
-        while at != NIL && at != wanted {
-            before = at;
-            at = self.store.states.get(usize::from(at)).map_or(NIL, |s| s.next);
-        }
-        let s = self
-            .store
-            .states
-            .get(usize::from(wanted))
-            .copied()
-            .unwrap_or(State::BLANK);
-        self.unlink(head, before, wanted);
-        s
     }
 
     /// Copies of all states of a list.

@@ -34,11 +34,13 @@ pub(crate) enum Mode {
     Discover,
     /// Passes from a hypothesis.
     Prove,
+    /// A summary holds: its exits go on, one after the other.
+    Leave,
 }
 
 impl Mode {
     pub(crate) fn summary(self) -> bool {
-        self != Mode::Follow
+        matches!(self, Mode::Discover | Mode::Prove)
     }
 }
 
@@ -109,6 +111,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         act.mode = mode;
         act.hypothesis = hypothesis;
         act.varies = false;
+        act.gathering = false;
         act.visits_before = 0;
         let visits = self.visits;
         self.act_mut(at).visits_before = visits;
@@ -172,6 +175,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         if let Some(s) = self.cur.take() {
             self.store.drop_state(&s);
         }
+        self.drop_inbox();
         for i in (at..self.acts).rev() {
             let act = *self.act(i);
             for place in act.base..act.end {
@@ -181,7 +185,15 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                     self.store.drop_list(&mut list);
                 }
             }
-            for mut list in [act.batch, act.next, act.exits, act.previous, act.hypothesis] {
+            for mut list in [
+                act.batch,
+                act.next,
+                act.exits,
+                act.previous,
+                act.hypothesis,
+                act.entered,
+                act.wider,
+            ] {
                 self.store.drop_list(&mut list);
             }
             if i > at {
@@ -190,6 +202,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             }
             let act = self.act_mut(i);
             (act.batch, act.next, act.exits, act.previous, act.hypothesis) = (NIL, NIL, NIL, NIL, NIL);
+            (act.entered, act.wider, act.gathering) = (NIL, NIL, false);
         }
         self.acts = at + 1;
     }
@@ -200,6 +213,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             Mode::Follow => self.finish_followed(at),
             Mode::Discover => self.finish_discovery(at, observer),
             Mode::Prove => self.finish_proof(at, observer),
+            Mode::Leave => self.leave_one(at),
         }
     }
 

@@ -107,9 +107,10 @@ const NO_LOOP: LoopBound = LoopBound {
     derived: false,
 };
 
-/// Memory as one constant-sized object, for a static: programs of up to `INSNS` slots.
+/// Memory as one constant-sized object, for a static: programs of up to `INSNS` slots. `TRACE` is the room for the worst
+/// path, `INSNS` if it is wanted, 0 if not; without it no step has to tidy that room up.
 #[derive(Debug)]
-pub struct Pool<const INSNS: usize> {
+pub struct Pool<const INSNS: usize, const TRACE: usize = INSNS> {
     text: [u64; INSNS],
     maps: [MapDesc; MAPS],
     slots: [SlotInfo; INSNS],
@@ -120,15 +121,15 @@ pub struct Pool<const INSNS: usize> {
     subprograms: [Subprogram; SUBPROGRAMS],
     components: [Component; LOOPS],
     loops: [LoopBound; LOOPS],
-    nodes: [Node; INSNS],
-    witness: [WitnessRun; INSNS],
-    counts: [u64; INSNS],
+    nodes: [Node; TRACE],
+    witness: [WitnessRun; TRACE],
+    counts: [u64; TRACE],
     acts: [Act; ACTS],
     chunks: [Chunk; CHUNKS],
     states: [State; STATES],
 }
 
-impl<const INSNS: usize> Pool<INSNS> {
+impl<const INSNS: usize, const TRACE: usize> Pool<INSNS, TRACE> {
     /// Blank memory.
     pub const fn new() -> Self {
         Pool {
@@ -147,14 +148,14 @@ impl<const INSNS: usize> Pool<INSNS> {
             subprograms: [NO_SUB; SUBPROGRAMS],
             components: [Component::BLANK; LOOPS],
             loops: [NO_LOOP; LOOPS],
-            nodes: [Node::BLANK; INSNS],
+            nodes: [Node::BLANK; TRACE],
             witness: [WitnessRun {
                 start: 0,
                 end: 0,
                 count: 0,
                 time: 0,
-            }; INSNS],
-            counts: [0; INSNS],
+            }; TRACE],
+            counts: [0; TRACE],
             acts: [Act::BLANK; ACTS],
             chunks: [Chunk::BLANK; CHUNKS],
             states: [State::BLANK; STATES],
@@ -184,7 +185,7 @@ impl<const INSNS: usize> Pool<INSNS> {
     }
 }
 
-impl<const INSNS: usize> Default for Pool<INSNS> {
+impl<const INSNS: usize, const TRACE: usize> Default for Pool<INSNS, TRACE> {
     fn default() -> Self {
         Self::new()
     }

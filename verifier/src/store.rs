@@ -59,6 +59,17 @@ pub(crate) struct Ghost {
     pub hi: u64,
 }
 
+/// Where states wait.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum List {
+    /// At this block.
+    Pending(u32),
+    /// For the next iteration of the loop of this activation.
+    Next(u16),
+    /// Having left the loop of this activation.
+    Exits(u16),
+}
+
 /// An abstract state: everything a program can observe, and what it cost to get here at most.
 #[derive(Clone, Copy, Debug)]
 pub struct State {
@@ -84,6 +95,8 @@ pub struct State {
     pub(crate) trace: u32,
     /// Where it goes when it waits in a loop's exit list.
     pub(crate) target: u32,
+    /// The list it is on its way to.
+    pub(crate) list: List,
     pub(crate) next: u16,
     /// It is parked, not free.
     pub(crate) parked: bool,
@@ -111,6 +124,7 @@ impl State {
         time: 0,
         trace: 0,
         target: 0,
+        list: List::Pending(0),
         next: NIL,
         parked: false,
         speculative: false,
@@ -177,7 +191,7 @@ pub(crate) struct Store<'m> {
 
 impl<'m> Store<'m> {
     pub fn new(chunks: &'m mut [Chunk], states: &'m mut [State]) -> Store<'m> {
-        let mut store = Store {
+        Store {
             chunks,
             states,
             chunk_free: 0,
@@ -186,30 +200,31 @@ impl<'m> Store<'m> {
             states_left: 0,
             poisoned: false,
             spare: [BLANK_SLOT; CHUNK],
-        };
-        store.reset();
-        store
+        }
     }
 
-    /// Frees everything.
-    pub fn reset(&mut self) {
+    /// Frees the chunks and states of these places. A store is of use when that was done with all places, in order.
+    pub fn reset(&mut self, from: usize, to: usize) {
         let n = self.chunks.len().min(usize::from(NIL));
-        for (i, c) in self.chunks.iter_mut().enumerate().take(n) {
+        for (i, c) in self.chunks.iter_mut().enumerate().take(n.min(to)).skip(from) {
             c.refs = 0;
             c.next = if i + 1 < n { i as u16 + 1 } else { 0 };
         }
-        if let Some(c) = self.chunks.first_mut() {
-            *c = Chunk::BLANK;
-        }
-        self.chunk_free = if n > 1 { 1 } else { 0 };
-        self.chunks_left = n.saturating_sub(1) as u32;
         let m = self.states.len().min(usize::from(NIL));
-        for (i, s) in self.states.iter_mut().enumerate().take(m) {
+        for (i, s) in self.states.iter_mut().enumerate().take(m.min(to)).skip(from) {
             s.parked = false;
             s.next = if i + 1 < m { i as u16 + 1 } else { NIL };
         }
-        self.state_free = if m > 0 { 0 } else { NIL };
-        self.states_left = m as u32;
+        if from == 0 {
+            if let Some(c) = self.chunks.first_mut() {
+                *c = Chunk::BLANK;
+            }
+            self.chunk_free = if n > 1 { 1 } else { 0 };
+            self.chunks_left = n.saturating_sub(1) as u32;
+            self.state_free = if m > 0 { 0 } else { NIL };
+            self.states_left = m as u32;
+            self.poisoned = false;
+        }
     }
 
     fn chunk(&self, id: u16) -> &Chunk {

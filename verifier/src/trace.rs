@@ -104,6 +104,9 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     /// Makes room before it is needed.
     pub(crate) fn trace_room(&mut self) {
         let size = self.m.nodes.len() as u32;
+        if size == 0 {
+            return;
+        }
         let reserve = (size / 16).min(1024);
         if self.nodes + reserve < size {
             return;
@@ -279,9 +282,12 @@ impl<C: CostModel> Verifier<'_, '_, C> {
 
     /// The witness from the worst path's end.
     pub(crate) fn finish_trace(&mut self) {
+        self.witness = 0;
+        if self.m.nodes.is_empty() {
+            return;
+        }
         self.blank_counts();
         self.count_path(self.worst.2);
-        self.witness = 0;
         for b in 0..self.graph.blocks {
             let count = self.m.counts.get(b as usize).copied().unwrap_or(0);
             let block = self.block(b);

@@ -160,7 +160,7 @@ struct Bench {
     image: [u8; IMAGE_BYTES_MAX],
     text: [u64; INSNS_MAX],
     work: Work<{ INSNS_MAX + 1 }>,
-    pool: Pool<INSNS_MAX>,
+    pool: Pool<INSNS_MAX, 0>,
     shelf: Shelf<'static>,
 }
 

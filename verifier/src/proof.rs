@@ -1,0 +1,284 @@
+//! The end of a pass over a loop's body: what came back is gathered, one state a unit, and what follows is decided.
+
+use crate::act::Scope;
+use crate::compare::TAG;
+use crate::cost::CostModel;
+use crate::engine::{Fault, Verifier};
+use crate::loops::{FOLLOW_CHEAP_VISITS, FOLLOW_UNEVEN_VISITS, Mode, ROUNDS_MAX};
+use crate::reject::Why;
+use crate::store::{Ghost, NIL, State};
+use crate::summary::PLACES;
+use crate::tags::owns;
+use crate::value::Val;
+use crate::view::Observer;
+
+impl<C: CostModel> Verifier<'_, '_, C> {
+    /// The pass says nothing: the loop is followed instead.
+    fn give_up(&mut self, at: usize, observer: &mut impl Observer) -> Result<(), Fault> {
+        self.purge(at);
+        observer.discard();
+        self.follow(at)
+    }
+
+    /// The next of the states that came back; `None`: all are gathered.
+    fn next_gathered(&mut self, at: usize) -> Option<State> {
+        let act = self.act_mut(at);
+        if !act.gathering {
+            act.gathering = true;
+            act.gathered = act.next;
+        }
+        let s = self.store.states.get(usize::from(self.act(at).gathered)).copied()?;
+        self.act_mut(at).gathered = s.next;
+        Some(s)
+    }
+
+    /// Takes a state out of its place in an activation, if it is there.
+    fn taken(&mut self, at: u16) -> Option<State> {
+        (at != NIL).then(|| self.store.unpark(at))
+    }
+
+    /// What changes by how much is known: joins what came back with what entered, then makes a hypothesis of it.
+    pub(crate) fn finish_discovery(&mut self, at: usize, observer: &mut impl Observer) -> Result<(), Fault> {
+        if !self.act(at).gathering {
+            if self.act(at).next == NIL || !self.propose(at)? {
+                // Left in its first iteration, or nothing bounds it.
+                return self.give_up(at, observer);
+            }
+        }
+        if let Some(x) = self.next_gathered(at) {
+            let wider = self.act(at).wider;
+            let Some(s) = self.taken(wider) else {
+                return Err(Why::Internal { line: line!() });
+            };
+            self.act_mut(at).wider = NIL;
+            if self.store.distance(&s, &x).is_none() {
+                self.store.drop_state(&s);
+                return self.give_up(at, observer);
+            }
+            let s = self.store.join(s, &x, &mut self.ids);
+            self.act_mut(at).wider = self.store.park(s);
+            return Ok(());
+        }
+        let act = *self.act(at);
+        let tagged = self.store.states.get(usize::from(act.hypothesis)).copied();
+        (self.act_mut(at).wider, self.act_mut(at).entered) = (NIL, NIL);
+        let (Some(mut s), Some(entry), Some(tagged)) = (self.taken(act.wider), self.taken(act.entered), tagged) else {
+            return Err(Why::Internal { line: line!() });
+        };
+        self.tie(at, &mut s, &entry, &tagged);
+        self.store.drop_state(&entry);
+        self.purge(at);
+        observer.discard();
+        self.act_mut(at).round = 0;
+        self.begin_summary(at, Mode::Prove, s, observer)
+    }
+
+    /// Finds what is tied to the counter and guesses the number of iterations. `false`: there is no guess.
+    fn propose(&mut self, at: usize) -> Result<bool, Fault> {
+        let act = *self.act(at);
+        let Some(tagged) = self.store.states.get(usize::from(act.hypothesis)).copied() else {
+            return Err(Why::Internal { line: line!() });
+        };
+        for n in 0..PLACES {
+            let Some(p) = self.place(&tagged, n) else { break };
+            let v = self.slot_of(&tagged, p).val;
+            if let Some(c) = self.constant_step(p, v, act.next).filter(|c| *c != 0) {
+                self.add_tag(at, v, c);
+            }
+        }
+        let Some(trips) = self.guess_trips(at) else {
+            return Ok(false);
+        };
+        let Some(entry) = self.joined_entry(at) else {
+            return Ok(false);
+        };
+        let s = self.store.fork(&entry);
+        let (entered, wider) = (self.store.park(entry), self.store.park(s));
+        let act = self.act_mut(at);
+        (act.trips, act.entered, act.wider) = (trips, entered, wider);
+        Ok(true)
+    }
+
+    /// Writes into a hypothesis what stays as it is and what is tied to the counter.
+    fn tie(&mut self, at: usize, s: &mut State, entry: &State, tagged: &State) {
+        let (trips, next) = (self.act(at).trips, self.act(at).next);
+        for n in 0..PLACES {
+            let Some(p) = self.place(tagged, n) else { break };
+            let tag = self.slot_of(tagged, p).val;
+            let Some(step) = self.constant_step(p, tag, next) else {
+                continue;
+            };
+            let v = self.slot_of(entry, p).val;
+            if step == 0 {
+                self.set_val(s, p, v);
+            } else if let Some(tag) = self.tag(at, tag.id) {
+                let num = tag.range(Ghost { lo: 0, hi: trips });
+                let v = Val {
+                    id: tag.id,
+                    delta: 0,
+                    num,
+                    ..v
+                };
+                self.set_val(s, p, v);
+            }
+        }
+    }
+
+    /// Every back edge must lead into the hypothesis again: one of them a unit, then the answer.
+    pub(crate) fn finish_proof(&mut self, at: usize, observer: &mut impl Observer) -> Result<(), Fault> {
+        let act = *self.act(at);
+        let Some(old) = self.store.states.get(usize::from(act.hypothesis)).copied() else {
+            return Err(Why::Internal { line: line!() });
+        };
+        if !act.gathering {
+            self.act_mut(at).iterations = 0;
+        }
+        if let Some(x) = self.next_gathered(at) {
+            return match self.leads_back(at, &x, &old) {
+                true => Ok(()),
+                false => self.give_up(at, observer),
+            };
+        }
+        self.act_mut(at).wider = NIL;
+        match self.taken(act.wider) {
+            None => {
+                let back = self.act(at).iterations;
+                self.leave_loop(at, back, observer)
+            }
+            Some(mut s) if act.round < ROUNDS_MAX => {
+                self.widen(&mut s, &old, act.round);
+                self.purge(at);
+                observer.discard();
+                self.act_mut(at).round = act.round + 1;
+                self.begin_summary(at, Mode::Prove, s, observer)
+            }
+            Some(s) => {
+                self.store.drop_state(&s);
+                self.give_up(at, observer)
+            }
+        }
+    }
+
+    /// Whether the back edge `x` is within the iterations guessed; what of it is not in the hypothesis `old` widens it.
+    fn leads_back(&mut self, at: usize, x: &State, old: &State) -> bool {
+        let act = *self.act(at);
+        let ghost = usize::from(act.ghost);
+        let taken = x.ghosts.get(ghost).map_or(u64::MAX, |g| g.hi).saturating_add(1);
+        self.act_mut(at).iterations = act.iterations.max(taken);
+        let fits = taken <= act.trips;
+        let mut x = self.store.fork(x);
+        self.rebase(at, &mut x);
+        x.ghosts = old.ghosts;
+        let target = self.store.states.get(usize::from(act.wider)).copied().unwrap_or(*old);
+        if !fits || self.store.subset(&x, &target) {
+            self.store.drop_state(&x);
+            return fits;
+        }
+        if self.store.distance(&x, old).is_none() {
+            self.store.drop_state(&x);
+            return false;
+        }
+        self.act_mut(at).wider = NIL;
+        let from = match self.taken(act.wider) {
+            Some(w) => w,
+            None => self.store.fork(old),
+        };
+        let wider = self.store.join(from, &x, &mut self.ids);
+        self.store.drop_state(&x);
+        self.act_mut(at).wider = self.store.park(wider);
+        true
+    }
+
+    /// Of the states at the back edges: most instructions, most time, fewest instructions, and the dearest path.
+    fn worst_round(&self, list: u16) -> (u64, u64, u64, u32) {
+        let (mut insns, mut time, mut insns_min, mut trace) = (0, 0, u64::MAX, 0);
+        let mut list = list;
+        while list != NIL {
+            let Some(x) = self.store.states.get(usize::from(list)) else {
+                break;
+            };
+            if x.time >= time {
+                (time, trace) = (x.time, x.trace);
+            }
+            insns = insns.max(x.insns);
+            insns_min = insns_min.min(x.insns_min);
+            list = x.next;
+        }
+        (insns, time, insns_min, trace)
+    }
+
+    /// The pass under way counts: its exits become states of the surrounding activation, one a unit.
+    pub(crate) fn leave_loop(&mut self, at: usize, back: u64, observer: &mut impl Observer) -> Result<(), Fault> {
+        let act = *self.act(at);
+        let round = self.worst_round(act.next);
+        let spent = self.visits - act.visits_before;
+        // What a summary gives away is worth the visits it saves only where those are many.
+        let effort = self.effort().follow_visits;
+        let budget = match (self.attempt > 0 || act.varies, round.0 != round.2) {
+            (true, true) => effort,
+            (true, false) if self.attempt > 0 => effort,
+            (false, true) => FOLLOW_UNEVEN_VISITS,
+            _ => FOLLOW_CHEAP_VISITS,
+        };
+        if back > 0 && spent.saturating_mul(back) <= budget {
+            return self.give_up(at, observer);
+        }
+        if back > 0 {
+            self.approximated = true;
+        }
+        let calls = if act.scope == Scope::Callback { back } else { back + 1 };
+        self.note_loop(&act, calls, back > 0);
+        observer.commit();
+        for mut list in [act.entry, act.previous, act.hypothesis, act.next] {
+            self.store.drop_list(&mut list);
+        }
+        let act = self.act_mut(at);
+        (act.entry, act.previous, act.hypothesis, act.next) = (NIL, NIL, NIL, NIL);
+        (act.mode, act.round_cost) = (Mode::Leave, round);
+        Ok(())
+    }
+
+    /// One exit of a summarised loop goes on, or none is left.
+    pub(crate) fn leave_one(&mut self, at: usize) -> Result<(), Fault> {
+        let act = *self.act(at);
+        if act.exits == NIL {
+            self.pop_loop(at);
+            return Ok(());
+        }
+        let Some(outer) = at.checked_sub(1) else {
+            return Err(Why::Internal { line: line!() });
+        };
+        let mut s = self.store.unpark(act.exits);
+        self.act_mut(at).exits = s.next;
+        let (insns, time, insns_min, trace) = act.round_cost;
+        let back = act.iterations;
+        let ghost = s
+            .ghosts
+            .get_mut(usize::from(act.ghost))
+            .map_or(Ghost::default(), core::mem::take);
+        let k = ghost.hi.min(back);
+        if ghost.lo != ghost.hi {
+            self.note_variation(at);
+        }
+        s.trace = self.trace_loop(act.trace, trace, k, s.trace);
+        s.insns = act
+            .insns
+            .saturating_add(insns.saturating_mul(k))
+            .saturating_add(s.insns);
+        s.time = act.time.saturating_add(time.saturating_mul(k)).saturating_add(s.time);
+        let least = if ghost.lo == 0 {
+            0
+        } else {
+            insns_min.saturating_mul(ghost.lo)
+        };
+        s.insns_min = act.insns_min.saturating_add(least).saturating_add(s.insns_min);
+        // Unknowns tied to the counter are plain unknowns from here on.
+        self.store.update(
+            &mut s,
+            |v| v.id & TAG != 0 && owns(&act, v.id),
+            |slot| slot.val.id &= !TAG,
+        );
+        let target = s.target;
+        self.arrive(outer, s, target)
+    }
+}
