@@ -10,6 +10,7 @@ mod program {
     use probe_vm::points::{Field, HEADER_FIELDS, POINTS, Point};
 
     include!("build_random.rs");
+    include!("build_verify.rs");
 
     type Slot = [u8; 8];
 
@@ -345,7 +346,7 @@ mod program {
 
     /// Writes every program, and `programs.rs`, which includes them.
     pub fn write_all(out: &Path) {
-        let source = write_for_points(out) + &names() + &write_random(out) + &write_refused(out) + &write_bench(out);
+        let source = write_for_points(out) + &names() + &write_random(out) + &write_refused(out) + &write_bench(out) + &write_hard(out);
         std::fs::write(out.join("programs.rs"), source).expect("OUT_DIR is writable");
     }
 }
@@ -353,6 +354,7 @@ mod program {
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=build_random.rs");
+    println!("cargo:rerun-if-changed=build_verify.rs");
     #[cfg(feature = "programs")]
     program::write_all(std::path::Path::new(
         &std::env::var_os("OUT_DIR").expect("cargo sets it"),

@@ -50,12 +50,7 @@ pub struct Act {
     pub(crate) insns_min: u64,
     pub(crate) time: u64,
     pub(crate) trace: u32,
-    pub(crate) tags: [Tag; crate::tags::TAGS],
-    pub(crate) tags_len: u8,
-    pub(crate) tests: [Test; crate::tags::TESTS],
-    pub(crate) tests_len: u8,
     pub(crate) count: (u64, u64),
-    pub(crate) values: [Val; 5],
     pub(crate) index: u8,
 }
 
@@ -93,17 +88,44 @@ impl Act {
         insns_min: 0,
         time: 0,
         trace: 0,
-        tags: [Tag::BLANK; crate::tags::TAGS],
-        tags_len: 0,
-        tests: [Test::BLANK; crate::tags::TESTS],
-        tests_len: 0,
         count: (0, 0),
-        values: [Val::UNINIT; 5],
         index: 0,
     };
 
     pub(crate) fn covers(&self, order: u32) -> bool {
         self.base <= order && order < self.end
+    }
+}
+
+/// What belongs to an activation and is looked at rarely, apart so that activations are cheap to copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Ties {
+    pub(crate) tags: [Tag; crate::tags::TAGS],
+    pub(crate) tags_len: u8,
+    pub(crate) tests: [Test; crate::tags::TESTS],
+    pub(crate) tests_len: u8,
+    /// Arguments of a callback.
+    pub(crate) values: [Val; 5],
+}
+
+impl Ties {
+    /// None.
+    pub const BLANK: Ties = Ties {
+        tags: [Tag::BLANK; crate::tags::TAGS],
+        tags_len: 0,
+        tests: [Test::BLANK; crate::tags::TESTS],
+        tests_len: 0,
+        values: [Val::UNINIT; 5],
+    };
+
+    /// The unknowns tied to the counter.
+    pub(crate) fn tags(&self) -> &[Tag] {
+        self.tags.get(..usize::from(self.tags_len)).unwrap_or(&[])
+    }
+
+    /// The exit tests seen.
+    pub(crate) fn tests(&self) -> &[Test] {
+        self.tests.get(..usize::from(self.tests_len)).unwrap_or(&[])
     }
 }
 

@@ -71,15 +71,15 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn note_test(&mut self, i: &Insn, o: Operand, cond: Cond, width: Width, taken: bool, a: &Val, b: &Val) {
         let top = self.top();
-        let act = self.act_mut(top);
-        if act.mode != Mode::Discover {
+        if self.act(top).mode != Mode::Discover {
             return;
         }
+        let ties = self.ties_mut(top);
         let holds = if taken { cond } else { negated(cond) };
         // Either side may be the counter; the other is the limit.
         let sides = [(i.dst, a, b, holds), (i.src, b, a, mirrored(holds))];
         for (reg, value, limit, cond) in sides.into_iter().take(if o == Operand::Reg { 2 } else { 1 }) {
-            if let (true, Some(t)) = (value.is_scalar(), act.tests.get_mut(usize::from(act.tests_len))) {
+            if let (true, Some(t)) = (value.is_scalar(), ties.tests.get_mut(usize::from(ties.tests_len))) {
                 *t = Test {
                     reg,
                     value: *value,
@@ -87,7 +87,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                     cond,
                     width,
                 };
-                act.tests_len += 1;
+                ties.tests_len += 1;
             }
         }
     }

@@ -62,10 +62,10 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             scope: Scope::Callback,
             entry,
             count,
-            values,
             index,
             ..act
         })?;
+        self.ties_mut(self.acts - 1).values = values;
         self.begin_callback(self.acts - 1, observer)?;
         Ok(Flow::Gone)
     }
@@ -95,7 +95,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let live = self.block(self.block_at(act.call_pc + 1)).live;
         self.push_frame(&mut s, live)?;
         for r in 1..6u8 {
-            let mut v = act.values[usize::from(r) - 1];
+            let mut v = self.ties(at).values[usize::from(r) - 1];
             if r == act.index {
                 v = match act.mode {
                     Mode::Follow => Val::scalar(Scalar::constant(round)),

@@ -21,20 +21,19 @@ struct Pair {
 
 /// Which identity of one state stands for which of the other.
 struct Pairs {
-    list: [Pair; PAIRS],
+    /// Made when the first pair comes: most comparisons meet none.
+    list: Option<[Pair; PAIRS]>,
     len: usize,
 }
 
 impl Pairs {
     fn new() -> Pairs {
-        Pairs {
-            list: [Pair::default(); PAIRS],
-            len: 0,
-        }
+        Pairs { list: None, len: 0 }
     }
 
     fn push(&mut self, pair: Pair) -> bool {
-        match self.list.get_mut(self.len) {
+        let list = self.list.get_or_insert([Pair::default(); PAIRS]);
+        match list.get_mut(self.len) {
             Some(cell) => {
                 *cell = pair;
                 self.len += 1;
@@ -45,7 +44,7 @@ impl Pairs {
     }
 
     fn live(&self) -> &[Pair] {
-        self.list.get(..self.len).unwrap_or(&[])
+        self.list.as_ref().and_then(|l| l.get(..self.len)).unwrap_or(&[])
     }
 
     /// Whether the links of `b` hold in `a` as well, as far as seen.
@@ -76,7 +75,20 @@ impl Pairs {
     }
 }
 
+/// What is in both states alike whatever else is in them: neither an identity to relate nor a reference.
+fn same(a: &Val, b: &Val) -> bool {
+    (a.id == 0 || a.id & TAG != 0) && a.reference == 0 && a == b
+}
+
+/// As [`same`], of a whole chunk that two states share.
+fn shared(slots: &[Slot]) -> bool {
+    slots.iter().all(|s| same(&s.val, &s.val))
+}
+
 fn value_subset(pairs: &mut Pairs, sa: &State, sb: &State, a: &Val, b: &Val) -> bool {
+    if same(a, b) {
+        return true;
+    }
     let kinds = match (a.kind, b.kind) {
         (_, Kind::Uninit) => return true,
         (Kind::Scalar, Kind::Scalar) => true,
@@ -154,7 +166,7 @@ impl Store<'_> {
         let regs = a.regs.iter().zip(&b.regs);
         let saved = a.saved.iter().zip(&b.saved).take(depth);
         for (&ca, &cb) in regs.chain(saved) {
-            if cb == 0 {
+            if cb == 0 || ca == cb && shared(self.slots(cb)) {
                 continue;
             }
             for (x, y) in self.slots(ca).iter().zip(self.slots(cb)) {
@@ -165,6 +177,9 @@ impl Store<'_> {
         }
         for r in b.stack() {
             let ca = a.stack_chunk(r.frame, r.at);
+            if ca == r.chunk && shared(self.slots(ca)) {
+                continue;
+            }
             for (x, y) in self.slots(ca).iter().zip(self.slots(r.chunk)) {
                 if !slot_subset(&mut pairs, a, b, x, y) {
                     return false;
@@ -205,21 +220,32 @@ impl Store<'_> {
 
     /// The smallest state of the domain that holds both `a`, which is used up, and `b`. Links that hold in both get
     /// new identities from `ids`. Both must be joinable (see [`Store::distance`]).
-    pub fn join(&mut self, mut a: State, b: &State, ids: &mut u32) -> State {
+    pub fn join(&mut self, a: State, b: &State, ids: &mut u32) -> State {
+        self.join_changed(a, b, None, ids)
+    }
+
+    /// As [`Store::join`]; chunks that `b` has in common with `base`, which `a` covers, need no joining.
+    pub fn join_changed(&mut self, mut a: State, b: &State, base: Option<&State>, ids: &mut u32) -> State {
         let mut pairs = Pairs::new();
         let depth = usize::from(a.depth).min(FRAMES - 1);
         let old = a;
         for i in 0..a.regs.len() {
-            self.join_chunk(&mut pairs, &old, b, &mut a.regs[i], b.regs[i], ids);
+            if base.is_none_or(|base| base.regs[i] != b.regs[i]) {
+                self.join_chunk(&mut pairs, &old, b, &mut a.regs[i], b.regs[i], ids);
+            }
         }
         for i in 0..depth {
-            self.join_chunk(&mut pairs, &old, b, &mut a.saved[i], b.saved[i], ids);
+            if base.is_none_or(|base| base.saved[i] != b.saved[i]) {
+                self.join_chunk(&mut pairs, &old, b, &mut a.saved[i], b.saved[i], ids);
+            }
         }
         let mut keep = 0;
         for i in 0..usize::from(a.stack_len).min(a.stack.len()) {
             let StackRef { frame, at, mut chunk } = a.stack[i];
             let other = b.stack_chunk(frame, at);
-            self.join_stack(&mut pairs, &old, b, &mut chunk, other, ids);
+            if other == 0 || base.is_none_or(|base| base.stack_chunk(frame, at) != other) {
+                self.join_stack(&mut pairs, &old, b, &mut chunk, other, ids);
+            }
             if chunk != 0 {
                 a.stack[keep] = StackRef { frame, at, chunk };
                 keep += 1;
@@ -235,7 +261,7 @@ impl Store<'_> {
     }
 
     fn join_chunk(&mut self, pairs: &mut Pairs, sa: &State, sb: &State, id: &mut u16, other: u16, ids: &mut u32) {
-        if *id == other && self.slots(other).iter().all(|s| s.val.id == 0) || *id == 0 {
+        if *id == other && shared(self.slots(other)) || *id == 0 {
             return;
         }
         let b = *self.slots(other);
@@ -245,7 +271,7 @@ impl Store<'_> {
     }
 
     fn join_stack(&mut self, pairs: &mut Pairs, sa: &State, sb: &State, id: &mut u16, other: u16, ids: &mut u32) {
-        if *id == other && self.slots(other).iter().all(|s| s.val.id == 0) {
+        if *id == other && shared(self.slots(other)) {
             return;
         }
         if other == 0 {
@@ -284,6 +310,9 @@ fn value_distance(a: &Val, b: &Val) -> u32 {
 }
 
 fn value_join(pairs: &mut Pairs, sa: &State, sb: &State, a: &Val, b: &Val, ids: &mut u32) -> Val {
+    if same(a, b) {
+        return *a;
+    }
     let kind = match (a.kind, b.kind) {
         (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
         (Kind::Pointer { region: x, nullable: n }, Kind::Pointer { region: y, nullable: m }) if x == y => {

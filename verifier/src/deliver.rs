@@ -4,7 +4,7 @@
 
 use crate::compare::absorb_cost;
 use crate::cost::CostModel;
-use crate::engine::{Fault, Verifier};
+use crate::engine::{Fault, HEAVY, Verifier};
 use crate::reject::{Pool, Why};
 use crate::store::{List, NIL, State};
 
@@ -93,49 +93,46 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     /// those it covers, joined with the nearest if there are many.
     pub(crate) fn deliver(&mut self) -> Result<(), Fault> {
         let first = self.inbox.head;
-        let Some(s) = self.store.states.get(usize::from(first)).copied() else {
+        let Some(list) = self.store.states.get(usize::from(first)).map(|s| s.list) else {
             return Err(Why::Internal { line: line!() });
         };
         if !self.inbox.begun {
             self.inbox.begun = true;
-            self.inbox.at = self.list(s.list);
+            self.inbox.at = self.list(list);
         }
         let at = self.inbox.at;
-        let Some(x) = self.store.states.get(usize::from(at)).copied() else {
+        let states = &*self.store.states;
+        let (Some(s), Some(x)) = (states.get(usize::from(first)), states.get(usize::from(at))) else {
             return self.settle();
         };
         self.inbox.at = x.next;
         // Exits to different targets are kept in one list; only those of one target may meet.
-        if matches!(s.list, List::Exits(_)) && x.target != s.target {
+        if matches!(list, List::Exits(_)) && x.target != s.target {
             self.inbox.before = at;
-            return Ok(());
-        }
-        if self.store.subset(&s, &x) {
+        } else if self.store.subset(s, x) {
+            let s = self.take_first();
             if let Some(cell) = self.store.states.get_mut(usize::from(at)) {
                 absorb_cost(cell, &s);
             }
-            let s = self.take_first();
             self.store.drop_state(&s);
-            return Ok(());
-        }
-        if self.store.subset(&x, &s) {
+        } else if self.store.subset(x, s) {
+            let mut head = self.list(list);
+            let x = self.unlink(&mut head, self.inbox.before, at);
             if let Some(cell) = self.store.states.get_mut(usize::from(first)) {
                 absorb_cost(cell, &x);
             }
-            let mut head = self.list(s.list);
-            self.unlink(&mut head, self.inbox.before, at);
-            self.set_list(s.list, head);
+            self.set_list(list, head);
             self.store.drop_state(&x);
-            return Ok(());
-        }
-        self.inbox.count += 1;
-        if self.inbox.count >= self.effort().states / 2 {
-            let d = self.store.distance(&x, &s).unwrap_or(u32::MAX);
-            if d < self.inbox.nearest.0 {
-                self.inbox.nearest = (d, at);
+        } else {
+            if self.inbox.count + 1 >= self.effort().states / 2 {
+                let d = self.store.distance(x, s).unwrap_or(u32::MAX);
+                if d < self.inbox.nearest.0 {
+                    self.inbox.nearest = (d, at);
+                }
             }
+            self.inbox.count += 1;
+            self.inbox.before = at;
         }
-        self.inbox.before = at;
         Ok(())
     }
 
@@ -146,6 +143,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let mut head = self.list(s.list);
         if count >= self.effort().states && nearest.1 != NIL {
             self.approximated = true;
+            self.weight = HEAVY;
             let x = self.take(&mut head, nearest.1);
             let (target, list) = (s.target, s.list);
             s = self.store.join(s, &x, &mut self.ids);
@@ -167,13 +165,14 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         Ok(())
     }
 
-    fn unlink(&mut self, head: &mut u16, before: u16, at: u16) {
+    fn unlink(&mut self, head: &mut u16, before: u16, at: u16) -> State {
         let s = self.store.unpark(at);
         if before == NIL {
             *head = s.next;
         } else if let Some(b) = self.store.states.get_mut(usize::from(before)) {
             b.next = s.next;
         }
+        s
     }
 
     /// Takes one state out of a list.
@@ -187,8 +186,6 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             before = at;
             at = self.store.states.get(usize::from(at)).map_or(NIL, |s| s.next);
         }
-        let s = self.store.states.get(usize::from(wanted)).copied();
-        self.unlink(head, before, wanted);
-        s.unwrap_or(State::BLANK)
+        self.unlink(head, before, wanted)
     }
 }

@@ -53,6 +53,8 @@ enum Stage {
     Chains(u32, u32),
 }
 
+/// What joins states, or goes through all their values, counts as this many units.
+pub(crate) const HEAVY: u32 = 4;
 /// Places that one unit blanks or empties.
 const BLANK_SLICE: u32 = 64;
 /// Slots that one unit looks through for calls.
@@ -79,6 +81,8 @@ pub struct Verifier<'m, 'e, C> {
     pub(crate) attempt: usize,
     pub(crate) visits: u64,
     pub(crate) units: u64,
+    /// Units that the one under way counts as.
+    pub(crate) weight: u32,
     /// Precision was given up somewhere: another attempt may do better.
     pub(crate) approximated: bool,
     /// A call site's facts became weaker after its cost was taken.
@@ -125,6 +129,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             attempt: 0,
             visits: 0,
             units: 0,
+            weight: 1,
             approximated: false,
             stale_costs: false,
             worst: (0, 0, 0),
@@ -153,20 +158,20 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         v
     }
 
-    /// Does `units` units of work: each is one abstract instruction or one bounded piece of bookkeeping. After `Done`
-    /// or `Rejected` further steps repeat the answer.
+    /// Does `units` units of work, or a few more: one is an abstract instruction or a bounded piece of bookkeeping; what
+    /// goes through whole states counts as several. After `Done` or `Rejected` further steps repeat the answer.
     pub fn step(&mut self, units: u32) -> Step<'_> {
         self.step_observed(units, &mut ())
     }
 
     /// As [`Verifier::step`], showing every abstract state to `observer`.
     pub fn step_observed(&mut self, units: u32, observer: &mut impl Observer) -> Step<'_> {
-        for _ in 0..units {
-            if !matches!(self.outcome, Outcome::Open) {
-                break;
-            }
-            self.units += 1;
+        let mut left = units;
+        while left > 0 && matches!(self.outcome, Outcome::Open) {
+            self.weight = 1;
             self.unit(observer);
+            self.units += u64::from(self.weight);
+            left = left.saturating_sub(self.weight);
         }
         match self.outcome {
             Outcome::Open => Step::More,
@@ -316,6 +321,8 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         if let Some(a) = self.m.acts.first_mut() {
             *a = Act { end, ..Act::BLANK };
             self.acts = 1;
+            let ties = self.ties_mut(0);
+            (ties.tags_len, ties.tests_len) = (0, 0);
         }
         let parked = self.store.park(entry);
         if let Some(b) = self.m.blocks.first_mut() {

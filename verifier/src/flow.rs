@@ -1,6 +1,6 @@
 //! How states move between blocks, loops and subprograms.
 
-use crate::act::{Act, Scope};
+use crate::act::{Act, Scope, Ties};
 use crate::cost::CostModel;
 use crate::engine::{Fault, RETURN, Verifier};
 use crate::graph::Block;
@@ -24,6 +24,16 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     pub(crate) fn act_mut(&mut self, at: usize) -> &mut Act {
         let last = self.m.acts.len() - 1;
         &mut self.m.acts[at.min(last)]
+    }
+
+    pub(crate) fn ties(&self, at: usize) -> &Ties {
+        self.m.ties.get(at).unwrap_or(&const { Ties::BLANK })
+    }
+
+    /// As [`Verifier::act_mut`].
+    pub(crate) fn ties_mut(&mut self, at: usize) -> &mut Ties {
+        let last = self.m.ties.len() - 1;
+        &mut self.m.ties[at.min(last)]
     }
 
     pub(crate) fn top(&self) -> usize {
@@ -53,6 +63,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             .get_mut(self.acts)
             .ok_or(Why::NoSpace { pool: Pool::Work, size })?;
         *cell = act;
+        let ties = self.ties_mut(self.acts);
+        (ties.tags_len, ties.tests_len) = (0, 0);
         self.acts += 1;
         Ok(())
     }
@@ -89,6 +101,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 return Ok(());
             }
             self.act_mut(at).cursor = place;
+            self.weight = crate::engine::HEAVY;
             return self.enter_loop(at, block, observer);
         }
         self.act_mut(at).cursor = act.cursor.saturating_add(SCAN);

@@ -209,6 +209,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
 
     /// All states of an iteration are followed.
     pub(crate) fn finish_pass(&mut self, at: usize, observer: &mut impl Observer) -> Result<(), Fault> {
+        self.weight = crate::engine::HEAVY;
         match self.act(at).mode {
             Mode::Follow => self.finish_followed(at),
             Mode::Discover => self.finish_discovery(at, observer),
@@ -271,13 +272,14 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     pub(crate) fn unbounded(&self, act: &Act, followed: u64) -> Why {
-        let test = act.tests.iter().take(usize::from(act.tests_len)).next();
+        let ties = self.ties(self.top());
+        let test = ties.tests().first();
         let mut value = Val::UNINIT;
         if let (Some(t), Some(s)) = (test, self.store.states.get(usize::from(act.next))) {
             value = self.store.reg(s, t.reg);
         }
         let step = test
-            .and_then(|t| act.tags.iter().find(|g| g.id != 0 && g.id == t.value.id))
+            .and_then(|t| ties.tags().iter().find(|g| g.id != 0 && g.id == t.value.id))
             .map(|g| g.step);
         let progress = Progress::Unbounded {
             followed,

@@ -1,6 +1,6 @@
 //! All memory the verifier works in, given by the caller.
 
-pub use crate::act::Act;
+pub use crate::act::{Act, Ties};
 pub use crate::graph::{Block, Component};
 pub use crate::store::{Chunk, State};
 pub use crate::trace::Node;
@@ -63,6 +63,7 @@ pub struct Memory<'m> {
     pub(crate) witness: &'m mut [WitnessRun],
     pub(crate) counts: &'m mut [u64],
     pub(crate) acts: &'m mut [Act],
+    pub(crate) ties: &'m mut [Ties],
     pub(crate) chunks: &'m mut [Chunk],
     pub(crate) states: &'m mut [State],
 }
@@ -125,6 +126,7 @@ pub struct Pool<const INSNS: usize, const TRACE: usize = INSNS> {
     witness: [WitnessRun; TRACE],
     counts: [u64; TRACE],
     acts: [Act; ACTS],
+    ties: [Ties; ACTS],
     chunks: [Chunk; CHUNKS],
     states: [State; STATES],
 }
@@ -157,6 +159,7 @@ impl<const INSNS: usize, const TRACE: usize> Pool<INSNS, TRACE> {
             }; TRACE],
             counts: [0; TRACE],
             acts: [Act::BLANK; ACTS],
+            ties: [Ties::BLANK; ACTS],
             chunks: [Chunk::BLANK; CHUNKS],
             states: [State::BLANK; STATES],
         }
@@ -179,6 +182,7 @@ impl<const INSNS: usize, const TRACE: usize> Pool<INSNS, TRACE> {
             witness: &mut self.witness,
             counts: &mut self.counts,
             acts: &mut self.acts,
+            ties: &mut self.ties,
             chunks: &mut self.chunks,
             states: &mut self.states,
         }
@@ -211,6 +215,7 @@ macro_rules! heap_memory {
         let mut witness = vec![$crate::verified::WitnessRun::default(); slots];
         let mut counts = vec![0u64; slots];
         let mut acts = vec![$crate::memory::Act::BLANK; $crate::memory::ACTS];
+        let mut ties = vec![$crate::memory::Ties::BLANK; $crate::memory::ACTS];
         let mut chunks = vec![$crate::memory::Chunk::BLANK; $crate::memory::CHUNKS];
         let mut states = vec![$crate::memory::State::BLANK; $crate::memory::STATES];
         let $memory = $crate::memory::Memory::from_slices(
@@ -221,6 +226,7 @@ macro_rules! heap_memory {
                 &mut witness,
                 &mut counts,
                 &mut acts,
+                &mut ties,
                 &mut chunks,
                 &mut states,
             ),
@@ -252,17 +258,18 @@ type Work<'m> = (
     &'m mut [WitnessRun],
     &'m mut [u64],
     &'m mut [Act],
+    &'m mut [Ties],
     &'m mut [Chunk],
     &'m mut [State],
 );
 
 impl<'m> Memory<'m> {
     /// Memory from separate slices: text, maps, slots, blocks, order, stack (twice the slots); sites, subprograms,
-    /// components, loops; trace nodes, witness, counts, activations, chunks, states.
+    /// components, loops; trace nodes, witness, counts, activations and their ties, chunks, states.
     pub fn from_slices(shape: Shape<'m>, tables: Tables<'m>, work: Work<'m>) -> Memory<'m> {
         let (text, maps, slots, blocks, by_order, stack) = shape;
         let (sites, subprograms, components, loops) = tables;
-        let (nodes, witness, counts, acts, chunks, states) = work;
+        let (nodes, witness, counts, acts, ties, chunks, states) = work;
         Memory {
             text,
             maps,
@@ -278,6 +285,7 @@ impl<'m> Memory<'m> {
             witness,
             counts,
             acts,
+            ties,
             chunks,
             states,
         }
@@ -299,6 +307,7 @@ impl<'m> Memory<'m> {
             + size_of_val(self.witness)
             + size_of_val(self.counts)
             + size_of_val(self.acts)
+            + size_of_val(self.ties)
             + size_of_val(self.chunks)
             + size_of_val(self.states)
     }

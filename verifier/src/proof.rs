@@ -1,6 +1,6 @@
 //! The end of a pass over a loop's body: what came back is gathered, one state a unit, and what follows is decided.
 
-use crate::act::Scope;
+use crate::act::{Scope, Ties};
 use crate::compare::TAG;
 use crate::cost::CostModel;
 use crate::engine::{Fault, Verifier};
@@ -55,7 +55,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 self.store.drop_state(&s);
                 return self.give_up(at, observer);
             }
-            let s = self.store.join(s, &x, &mut self.ids);
+            let tagged = self.store.states.get(usize::from(self.act(at).hypothesis)).copied();
+            let s = self.store.join_changed(s, &x, tagged.as_ref(), &mut self.ids);
             self.act_mut(at).wider = self.store.park(s);
             return Ok(());
         }
@@ -81,6 +82,9 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         };
         for n in 0..PLACES {
             let Some(p) = self.place(&tagged, n) else { break };
+            if !self.changed(p, &tagged, act.next) {
+                continue;
+            }
             let v = self.slot_of(&tagged, p).val;
             if let Some(c) = self.constant_step(p, v, act.next).filter(|c| *c != 0) {
                 self.add_tag(at, v, c);
@@ -104,6 +108,10 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let (trips, next) = (self.act(at).trips, self.act(at).next);
         for n in 0..PLACES {
             let Some(p) = self.place(tagged, n) else { break };
+            // What did not change was not joined and is as it was on entry.
+            if !self.changed(p, tagged, next) {
+                continue;
+            }
             let tag = self.slot_of(tagged, p).val;
             let Some(step) = self.constant_step(p, tag, next) else {
                 continue;
@@ -273,9 +281,10 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         };
         s.insns_min = act.insns_min.saturating_add(least).saturating_add(s.insns_min);
         // Unknowns tied to the counter are plain unknowns from here on.
+        let ties = self.m.ties.get(at).unwrap_or(&const { Ties::BLANK });
         self.store.update(
             &mut s,
-            |v| v.id & TAG != 0 && owns(&act, v.id),
+            |v| v.id & TAG != 0 && owns(ties, v.id),
             |slot| slot.val.id &= !TAG,
         );
         let target = s.target;

@@ -372,6 +372,11 @@ impl<'m> Store<'m> {
         self.unique(&mut s.regs[c])[i].val = v;
     }
 
+    /// The chunk that register `r` is in.
+    pub fn chunk_of(&self, s: &State, r: u8) -> u16 {
+        s.regs[place(r).0]
+    }
+
     /// All registers, for reports.
     pub fn all_regs(&self, s: &State) -> [Val; REGS] {
         core::array::from_fn(|r| self.reg(s, r as u8))

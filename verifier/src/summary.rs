@@ -6,7 +6,7 @@ use crate::engine::Verifier;
 use crate::env::FRAMES;
 use crate::loops::Mode;
 use crate::scalar::Scalar;
-use crate::store::{NIL, STACK_CHUNKS, Slot, State};
+use crate::store::{NIL, STACK_CHUNKS, Slot, State, Store};
 use crate::tnum::Tnum;
 use crate::value::{Region, Val};
 
@@ -70,6 +70,27 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
     }
 
+    fn chunk_of(&self, s: &State, p: Place) -> u16 {
+        match p {
+            Place::Reg(r) => self.store.chunk_of(s, r),
+            Place::Saved(f, _) => s.saved.get(usize::from(f)).copied().unwrap_or(0),
+            Place::Stack { frame, at, .. } => s.stack_chunk(frame, at),
+        }
+    }
+
+    /// Whether one of the states of `list` has another chunk at `p` than `start`.
+    pub(crate) fn changed(&self, p: Place, start: &State, list: u16) -> bool {
+        let chunk = self.chunk_of(start, p);
+        let mut at = list;
+        while at != NIL {
+            match self.store.states.get(usize::from(at)) {
+                Some(x) if self.chunk_of(x, p) == chunk => at = x.next,
+                _ => return true,
+            }
+        }
+        false
+    }
+
     /// The constant by which the value at `p` differs at every back edge, if it does.
     pub(crate) fn constant_step(&self, p: Place, start: Val, list: u16) -> Option<i64> {
         if start.id & TAG == 0 {
@@ -113,24 +134,38 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
     }
 
+    /// Gives every value that can be tied to a counter an identity of its own.
     pub(crate) fn tag_all(&mut self, s: &mut State) {
-        for n in 0..PLACES {
-            let Some(p) = self.place(s, n) else { break };
-            let slot = self.slot_of(s, p);
+        let mut ids = self.ids;
+        let depth = usize::from(s.depth).min(FRAMES - 1);
+        let regs = s.regs.iter_mut().chain(s.saved.iter_mut().take(depth));
+        for chunk in regs {
+            self.store.tag_chunk(chunk, false, &mut ids);
+        }
+        let len = usize::from(s.stack_len);
+        for r in s.stack.iter_mut().take(len) {
+            self.store.tag_chunk(&mut r.chunk, true, &mut ids);
+        }
+        self.ids = ids;
+    }
+}
+
+impl Store<'_> {
+    /// Tags the values of one chunk; those of stack slots only where they fill the slot.
+    fn tag_chunk(&mut self, chunk: &mut u16, stack: bool, ids: &mut u32) {
+        let tied = |slot: &Slot| {
             let pointer = matches!(
                 slot.val.region(),
                 Some(Region::Stack(_) | Region::MapValue(_) | Region::Mem | Region::Record | Region::Object(_))
             );
-            let spilled = !matches!(p, Place::Stack { .. }) || slot.spill == 8;
-            if spilled && (slot.val.is_scalar() || pointer && !slot.val.nullable()) {
-                self.ids += 1;
-                let v = Val {
-                    id: TAG | self.ids,
-                    delta: 0,
-                    ..slot.val
-                };
-                self.set_val(s, p, v);
-            }
+            (!stack || slot.spill == 8) && (slot.val.is_scalar() || pointer && !slot.val.nullable())
+        };
+        if *chunk == 0 || !self.slots(*chunk).iter().any(tied) {
+            return;
+        }
+        for slot in self.unique(chunk).iter_mut().filter(|s| tied(s)) {
+            *ids += 1;
+            (slot.val.id, slot.val.delta) = (TAG | *ids, 0);
         }
     }
 }

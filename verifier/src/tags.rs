@@ -1,6 +1,7 @@
 //! Values tied to the counter of a loop under summary: base + c·k.
 
-use crate::act::Act;
+use crate::act::Ties;
+use crate::compare::TAG;
 use crate::cost::CostModel;
 use crate::engine::Verifier;
 use crate::insn::{Cond, Width};
@@ -83,27 +84,29 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     /// Something is known of the counter of a loop under summary: so of everything tied to it. `false`: impossible.
     pub(crate) fn narrow_counter(&mut self, s: &mut State, id: u32, x: &Scalar) -> bool {
         for at in 0..self.acts {
-            let act = *self.act(at);
-            if act.mode != Mode::Prove {
+            let (mode, ghost) = (self.act(at).mode, usize::from(self.act(at).ghost));
+            if mode != Mode::Prove {
                 continue;
             }
-            let tags = act.tags.get(..usize::from(act.tags_len)).unwrap_or(&[]);
-            let Some(tag) = tags.iter().find(|t| t.id == id) else {
+            let Some(tag) = self.tag(at, id) else {
                 continue;
             };
-            let Some(old) = s.ghosts.get(usize::from(act.ghost)).copied() else {
+            let Some(old) = s.ghosts.get(ghost).copied() else {
                 return true;
             };
-            let Some(new) = counter_range(tag, x, old) else {
+            let Some(new) = counter_range(&tag, x, old) else {
                 return false;
             };
             if new == old {
                 return true;
             }
-            if let Some(g) = s.ghosts.get_mut(usize::from(act.ghost)) {
+            if let Some(g) = s.ghosts.get_mut(ghost) {
                 *g = new;
             }
-            for t in tags {
+            for n in 0..TAGS {
+                let Some(t) = self.ties(at).tags().get(n).copied() else {
+                    break;
+                };
                 if !self.narrow_linked(s, t.id, &t.range(new)) {
                     return false;
                 }
@@ -134,38 +137,31 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     pub(crate) fn add_tag(&mut self, at: usize, v: Val, step: i64) {
         let base = v.num;
         let fits = base.smin >= -BASE_MAX && base.smax <= BASE_MAX && step.unsigned_abs() <= STEP_MAX as u64;
-        let act = self.act_mut(at);
-        if let (true, Some(t)) = (fits, act.tags.get_mut(usize::from(act.tags_len))) {
+        let ties = self.ties_mut(at);
+        if let (true, Some(t)) = (fits, ties.tags.get_mut(usize::from(ties.tags_len))) {
             *t = Tag { id: v.id, step, base };
-            act.tags_len += 1;
+            ties.tags_len += 1;
         }
     }
 
     pub(crate) fn tag(&self, at: usize, id: u32) -> Option<Tag> {
-        let act = self.act(at);
-        act.tags
-            .iter()
-            .take(usize::from(act.tags_len))
-            .find(|t| t.id == id)
-            .copied()
+        self.ties(at).tags().iter().find(|t| t.id == id).copied()
     }
 
     /// Expresses values tied to the loop's counter by the counter of the next iteration.
     pub(crate) fn rebase(&mut self, at: usize, s: &mut State) {
-        let act = *self.act(at);
-        for t in act.tags.iter().take(usize::from(act.tags_len)) {
-            self.store.update(
-                s,
-                |v| v.id == t.id,
-                |slot| slot.val.delta = slot.val.delta.wrapping_sub(t.step),
-            );
-        }
+        let ties = self.m.ties.get(at).unwrap_or(&const { Ties::BLANK });
+        let step = |id: u32| ties.tags().iter().find(|t| t.id == id).map(|t| t.step);
+        self.store.update(
+            s,
+            |v| v.id & TAG != 0 && step(v.id).is_some(),
+            |slot| slot.val.delta = slot.val.delta.wrapping_sub(step(slot.val.id).unwrap_or(0)),
+        );
     }
 
     /// The least number of back edges after which one of the exit tests must leave the loop.
     pub(crate) fn guess_trips(&self, at: usize) -> Option<u64> {
-        let act = self.act(at);
-        let tests = act.tests.iter().take(usize::from(act.tests_len));
+        let tests = self.ties(at).tests().iter();
         tests
             .filter_map(|t| trips_of(t, &self.tag(at, t.value.id)?))
             .filter(|k| *k <= TRIPS_MAX)
@@ -173,8 +169,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 }
 
-pub(crate) fn owns(act: &Act, id: u32) -> bool {
-    act.tags.iter().take(usize::from(act.tags_len)).any(|t| t.id == id)
+pub(crate) fn owns(ties: &Ties, id: u32) -> bool {
+    ties.tags().iter().any(|t| t.id == id)
 }
 
 /// The counter's values with which `tag` can be in `x`.

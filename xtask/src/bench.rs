@@ -43,56 +43,59 @@ enum Source {
 struct Bench {
     name: &'static str,
     about: &'static str,
-    source: Source,
+    sources: &'static [Source],
 }
 
 const BENCHES: &[Bench] = &[
     Bench {
         name: "exits",
         about: "hypervisor exits, instructions under icount",
-        source: Source::System("systems/bench.toml"),
+        sources: &[Source::System("systems/bench.toml")],
     },
     Bench {
         name: "points",
         about: "firing a probe, instructions more than a disabled point",
-        source: Source::System("systems/points.toml"),
+        sources: &[Source::System("systems/points.toml")],
     },
     Bench {
         name: "paths",
         about: "every path under load: longest exit seen beside its bound",
-        source: Source::System("systems/paths.toml"),
+        sources: &[Source::System("systems/paths.toml")],
     },
     Bench {
         name: "jit",
         about: "code of the probe compiler",
-        source: Source::Host {
+        sources: &[Source::Host {
             package: "probe-vm",
             bench: "jit",
-        },
+        }],
     },
     Bench {
         name: "interp",
         about: "reference interpreter",
-        source: Source::Host {
+        sources: &[Source::Host {
             package: "probe-vm",
             bench: "interp",
-        },
+        }],
     },
     Bench {
         name: "verify",
         about: "time and memory to verify",
-        source: Source::Host {
-            package: "verifier",
-            bench: "verify",
-        },
+        sources: &[
+            Source::Host {
+                package: "verifier",
+                bench: "verify",
+            },
+            Source::System("systems/verify.toml"),
+        ],
     },
     Bench {
         name: "wcet",
         about: "bounds of the path analyser",
-        source: Source::Host {
+        sources: &[Source::Host {
             package: "pathwcet",
             bench: "wcet",
-        },
+        }],
     },
 ];
 
@@ -144,7 +147,7 @@ pub fn run(shop: &Shop, args: &Args) -> Result<()> {
 /// Whether the bench's program is in the tree.
 fn is_present(shop: &Shop, bench: &Bench) -> bool {
     let root = shop.root();
-    match bench.source {
+    bench.sources.iter().all(|source| match *source {
         Source::System(manifest) => root.join(manifest).is_file(),
         Source::Host { package, bench } => {
             let folder = if package == "pathwcet" {
@@ -154,12 +157,15 @@ fn is_present(shop: &Shop, bench: &Bench) -> bool {
             };
             root.join(folder).join("benches").join(format!("{bench}.rs")).is_file()
         }
-    }
+    })
 }
 
 fn measure(shop: &Shop, bench: &Bench) -> Result<Vec<Row>> {
-    let mut command = command_of(shop, bench.source);
-    let out = command::quiet(&format!("bench {}", bench.name), &mut command)?;
+    let mut out = String::new();
+    for source in bench.sources {
+        let mut command = command_of(shop, *source);
+        out += &command::quiet(&format!("bench {}", bench.name), &mut command)?;
+    }
     let rows: Vec<Row> = out
         .lines()
         .filter_map(|line| parse(line).transpose())

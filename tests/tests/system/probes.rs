@@ -37,6 +37,33 @@ fn a_stage_2_fault_fires_its_point() {
     vm::stopped_by(StopCause::MemoryFault, &outcome, 1);
 }
 
+/// Instructions of the longest verify step, over programs made to be hard (docs/VERIFIER.md).
+const VERIFY_STEP_MAX: u64 = 100_000;
+/// And over ordinary probes.
+const VERIFY_STEP_SMALL_MAX: u64 = 40_000;
+
+#[test]
+fn a_proof_goes_in_short_steps() {
+    let rights = "priority = 10\nrights = [\"probe:system\"]";
+    let outcome = vm::passes("bench", &vm::guest("one", "bench", "verify", rights));
+    let console = outcome.console(0);
+    let row = |name: &str| {
+        let start = format!("{{\"name\":\"{name}\",\"value\":");
+        let line = vm::lines(&console, "@row").find_map(|l| l.strip_prefix(&start).map(str::to_string));
+        let line = line.unwrap_or_else(|| panic!("no row {name}:\n{console}"));
+        line.split(',')
+            .next()
+            .and_then(|v| v.parse::<u64>().ok())
+            .expect("a number")
+    };
+    let (longest, small) = (
+        row("verify.target.longest_step"),
+        row("verify.target.longest_step.small"),
+    );
+    assert!((1..=VERIFY_STEP_MAX).contains(&longest), "{longest}");
+    assert!((1..=VERIFY_STEP_SMALL_MAX).contains(&small), "{small}");
+}
+
 #[test]
 fn without_the_right_nothing_is_seen() {
     vm::passes("denied", &vm::guest("one", "selftest", "test=denied", ""));

@@ -192,19 +192,27 @@ impl<'w> Job<'w> {
     /// Up to `units` units of clearing, planning and verifying. On an error the job is of no more use.
     fn verify(&mut self, units: u64, table: &MapTable) -> Result<Verification, Refused> {
         let links = self.links.ok_or(Refused::new(Status::BadState))?;
-        for _ in 0..units.min(VERIFY_UNITS_MAX) {
-            self.units += 1;
+        let mut left = units.min(VERIFY_UNITS_MAX);
+        while left > 0 {
+            let mut spent = 1;
             // Only a stage that has ended is moved: what it holds is large.
             let ended = match &mut self.stage {
                 Stage::Clearing(clearing, ..) => clearing.step(table, self.platform, self.image),
                 Stage::Planning(plan, _) => plan.step(links, PLAN_SLOTS).map_err(unplannable)?,
-                Stage::Verifying(verifier, ..) => match verifier.step(1) {
-                    Step::More => false,
-                    Step::Rejected(r) => return Err(rejected(&r)),
-                    Step::Done(_) => true,
-                },
+                Stage::Verifying(verifier, ..) => {
+                    let before = verifier.units();
+                    let ended = match verifier.step(left as u32) {
+                        Step::More => false,
+                        Step::Rejected(r) => return Err(rejected(&r)),
+                        Step::Done(_) => true,
+                    };
+                    spent = verifier.units() - before;
+                    ended
+                }
                 _ => break,
             };
+            self.units += spent;
+            left = left.saturating_sub(spent);
             if ended {
                 self.advance(links)?;
             }

@@ -53,8 +53,8 @@ const _: () = assert!(VMS_MAX as u32 - 1 <= probe_vm::jit::chain::VM_MAX);
 /// After this long without a step a job can be displaced by another VM.
 pub const JOB_IDLE_NS: u64 = 1_000_000_000;
 /// Units of one verify step at most: bounds the stay of `hypercall.probe_verify`, and so the blocking of every deadline. A unit is one abstract
-/// instruction, some 1,500 of ours.
-pub const VERIFY_UNITS_MAX: u64 = 16;
+/// instruction, some 2,000 of ours; what goes through whole states counts as several (docs/VERIFIER.md has figures).
+pub const VERIFY_UNITS_MAX: u64 = 4;
 /// Slots that one compile step works through: bounds the stay of `hypercall.probe_compile`.
 pub const COMPILE_SLOTS: u32 = 32;
 
