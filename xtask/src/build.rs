@@ -163,7 +163,7 @@ fn is_elf(file: &Path) -> bool {
 }
 
 /// Copies a file into a folder by way of a temporary name: the old one may be running.
-fn copy(file: &Path, folder: &Path) -> Result<()> {
+pub fn copy(file: &Path, folder: &Path) -> Result<()> {
     let name = file.file_name().unwrap_or_default();
     let fresh = folder.join(format!("{}.new", name.to_string_lossy()));
     fs::create_dir_all(folder).map_err(Failure::file(folder))?;

@@ -104,6 +104,26 @@ pub fn passed(command: &mut Command) -> Result<()> {
     }
 }
 
+/// Runs a program for its standard output; what it says on standard error is for the reader.
+pub fn output(command: &mut Command) -> Result<String> {
+    let name = shown(command);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| Failure::Start {
+            command: name.clone(),
+            error,
+        })?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(Failure::Command {
+            command: name,
+            status: output.status.to_string(),
+        }),
+    }
+}
+
 /// Runs a program for its standard output alone; `None` if it cannot be started or fails.
 pub fn answer(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;

@@ -9,6 +9,7 @@ mod command;
 mod demo;
 mod failure;
 mod fuzz;
+mod linux;
 mod mutants;
 mod prepush;
 mod setup;
@@ -49,6 +50,8 @@ enum Verb {
     Bench(bench::Args),
     /// Bound the longest path through linked code: `cargo xtask wcet target/gnomon/hyp-el2 --entry SYMBOL`.
     Wcet(system::Args),
+    /// Build what a Linux guest needs to load probes: the `gnomon` command for it and the kernel module.
+    LinuxAgent,
     /// Check the rules of the house: crate edges, file sizes, unsafe ledger, markers.
     Tidy,
     /// What CI runs, with rustfmt and clippy before it.
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&shop, &args),
         Verb::Bench(args) => bench::run(&shop, &args),
         Verb::Wcet(args) => system::run(&shop, "wcet", &args),
+        Verb::LinuxAgent => linux::run(&shop),
         Verb::Tidy => tidy::run(&shop),
         Verb::Prepush => prepush::run(&shop),
         Verb::Mutants(args) => mutants::run(&shop, &args),

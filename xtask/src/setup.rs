@@ -67,7 +67,8 @@ pub const BOOT: &[Need] = &[QEMU, LLD, CLANG, LIBBPF];
 /// What the whole test suite needs.
 pub const TEST: &[Need] = &[QEMU, LLD, CLANG, LIBBPF, QEMU_USER, GCC_A64];
 
-const fn need(package: &'static str, witness: &'static str, why: &'static str) -> Need {
+/// A need of one verb.
+pub const fn need(package: &'static str, witness: &'static str, why: &'static str) -> Need {
     Need { package, witness, why }
 }
 

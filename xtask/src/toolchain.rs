@@ -1,4 +1,5 @@
 //! A compiler with a `core` for the target: rustup's if it has one or can add it, else Debian's, which builds it from source.
+//! For programs inside Linux guests, one with `std`: rustup's likewise, else Debian's with the library of Debian's arm64 package.
 
 use crate::command;
 use crate::failure::{Failure, Result};
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// Plain `aarch64-unknown-none` emits SIMD in integer code and would clobber guest FP registers.
 pub const TARGET: &str = "aarch64-unknown-none-softfloat";
+
+/// Programs inside Linux guests.
+pub const LINUX_TARGET: &str = "aarch64-unknown-linux-gnu";
 
 /// `rustup target add` needs a few MiB from the network; a machine without network may let it hang.
 const TARGET_ADD_MAX: Duration = Duration::from_secs(120);
@@ -31,7 +35,7 @@ impl Toolchain {
         let asked = env::var("GNOMON_TOOLCHAIN").ok();
         match asked.as_deref() {
             None | Some("") => Self::search(shop),
-            Some("rustup") if has_target(shop) || add_target(shop) => Ok(Toolchain::Rustup),
+            Some("rustup") if has_target(shop, TARGET) || add_target(shop, TARGET) => Ok(Toolchain::Rustup),
             Some("rustup") => Err(Failure::Said(format!(
                 "rustup has no {TARGET} and cannot add it. Unset GNOMON_TOOLCHAIN to let Debian's compiler build it."
             ))),
@@ -43,13 +47,13 @@ impl Toolchain {
     }
 
     fn search(shop: &Shop) -> Result<Toolchain> {
-        if has_target(shop) {
+        if has_target(shop, TARGET) {
             return Ok(Toolchain::Rustup);
         }
         // A machine that once had to fall back is not asked again on every run.
         let fell_back = shop.dist().join("rustup-has-no-target");
         if !fell_back.exists() && shop.may_install() {
-            if add_target(shop) {
+            if add_target(shop, TARGET) {
                 return Ok(Toolchain::Rustup);
             }
             fs::create_dir_all(shop.dist()).map_err(Failure::file(shop.dist()))?;
@@ -65,6 +69,9 @@ impl Toolchain {
             Toolchain::Rustup => shop.cargo(),
             Toolchain::Debian => debian_cargo(shop.root()),
         };
+        if self == Toolchain::Debian {
+            command.arg("-Zbuild-std=core,alloc");
+        }
         command
             .args(["build", "--release", "--target", TARGET, "--target-dir"])
             .arg(self.target_dir(shop));
@@ -99,14 +106,38 @@ fn debian_cargo(root: &Path) -> Command {
     if let Ok(path) = env::join_paths(usr.chain(env::split_paths(&path))) {
         command.env("PATH", path);
     }
-    command
-        .env("RUSTC", "/usr/bin/rustc")
-        .env("RUSTC_BOOTSTRAP", "1")
-        .arg("-Zbuild-std=core,alloc");
+    command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
     command
 }
 
-fn has_target(shop: &Shop) -> bool {
+/// `cargo build` of a program for Linux guests, linked statically: it runs in any initramfs. `library` gives the folder with
+/// `lib/rustlib` of Debian's standard library for arm64; it is called only if rustup has none and cannot add it.
+pub fn cargo_build_linux(shop: &Shop, library: impl FnOnce() -> Result<PathBuf>) -> Result<Command> {
+    let asked = env::var("GNOMON_TOOLCHAIN").ok();
+    let rustup = asked.as_deref() != Some("debian")
+        && (has_target(shop, LINUX_TARGET) || shop.may_install() && add_target(shop, LINUX_TARGET));
+    let mut flags = String::from("-Ctarget-feature=+crt-static -Clinker=aarch64-linux-gnu-gcc");
+    let mut command = match rustup {
+        true => shop.cargo(),
+        false => {
+            shop.ensure(&setup::DEBIAN_RUST)?;
+            let library = library()?;
+            let library = library.to_str().filter(|path| !path.contains(' ')).ok_or_else(|| {
+                Failure::Said(format!(
+                    "{} cannot be passed to rustc: clone to a folder without spaces in its path",
+                    library.display()
+                ))
+            })?;
+            flags.push_str(&format!(" --sysroot={library}"));
+            debian_cargo(shop.root())
+        }
+    };
+    command.env("RUSTFLAGS", flags);
+    command.args(["build", "--release", "--target", LINUX_TARGET]);
+    Ok(command)
+}
+
+fn has_target(shop: &Shop, target: &str) -> bool {
     let Some(sysroot) = command::answer(
         Command::new("rustc")
             .current_dir(shop.root())
@@ -116,23 +147,23 @@ fn has_target(shop: &Shop) -> bool {
     };
     Path::new(&sysroot)
         .join("lib/rustlib")
-        .join(TARGET)
+        .join(target)
         .join("lib")
         .is_dir()
 }
 
-fn add_target(shop: &Shop) -> bool {
+fn add_target(shop: &Shop, target: &str) -> bool {
     if setup::find("rustup").is_none() {
         return false;
     }
-    eprintln!("xtask: installing {TARGET} (core for the hypervisor) with rustup");
+    eprintln!("xtask: installing rust's library for {target} with rustup");
     let mut command = Command::new("rustup");
-    command.current_dir(shop.root()).args(["target", "add", TARGET]);
+    command.current_dir(shop.root()).args(["target", "add", target]);
     let Ok(mut child) = command.spawn() else { return false };
     let deadline = Instant::now() + TARGET_ADD_MAX;
     while Instant::now() < deadline {
         match child.try_wait() {
-            Ok(Some(status)) => return status.success() && has_target(shop),
+            Ok(Some(status)) => return status.success() && has_target(shop, target),
             Ok(None) => thread::sleep(Duration::from_millis(100)),
             Err(_) => return false,
         }
