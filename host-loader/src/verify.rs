@@ -14,8 +14,9 @@ use crate::env::Environment;
 pub const SMALL_SLOTS: usize = 4096;
 /// Units of one step: as much as one hypercall does is of no concern here, but that steps resume is.
 const UNITS_PER_STEP: u32 = 1 << 16;
-/// The verifier's memory is built on the stack before it goes to the heap.
-const THREAD_STACK_BYTES: usize = 256 << 20;
+/// The verifier's memory for small programs, below 1 MiB, is built on the stack before it goes to the heap, in several copies
+/// where the compiler does not optimise. A small guest must be able to give as much.
+const THREAD_STACK_BYTES: usize = 16 << 20;
 
 /// Memory for verification.
 #[derive(Default)]

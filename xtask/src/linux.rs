@@ -53,10 +53,11 @@ fn command_for_linux(shop: &Shop, out: &Path) -> Result<()> {
         let package = fetch(shop, LIBRARY)?;
         unpack(&package, &shop.root().join("target/linux/rust")).map(|root| root.join("usr"))
     })?;
-    // A small program soon: it runs under emulation, once in a while.
+    // It waits for the hypervisor most of the time: a quick build matters more than quick code.
     cargo
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
         .args([

@@ -7,6 +7,7 @@ pub mod conform;
 pub mod demo;
 pub mod detach;
 pub mod disasm;
+pub mod fetch;
 pub mod link;
 pub mod load;
 pub mod pack;

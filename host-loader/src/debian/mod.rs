@@ -26,6 +26,14 @@ pub struct Initramfs {
     pub files: Vec<(String, PathBuf)>,
 }
 
+/// The file of a package; a metapackage of a kernel stands for the kernel's own.
+///
+/// # Errors
+/// The package cannot be had.
+pub fn package(source: &Source, cache: &Path) -> Result<PathBuf> {
+    apt::fetch(source, cache, apt::Follow::Kernel)
+}
+
 /// A kernel package's kernel, as a plain `Image`; what was fetched and unpacked once is not fetched again.
 ///
 /// # Errors
