@@ -346,7 +346,12 @@ mod program {
 
     /// Writes every program, and `programs.rs`, which includes them.
     pub fn write_all(out: &Path) {
-        let source = write_for_points(out) + &names() + &write_random(out) + &write_refused(out) + &write_bench(out) + &write_hard(out);
+        let source = write_for_points(out)
+            + &names()
+            + &write_random(out)
+            + &write_refused(out)
+            + &write_bench(out)
+            + &write_hard(out);
         std::fs::write(out.join("programs.rs"), source).expect("OUT_DIR is writable");
     }
 }

@@ -72,6 +72,11 @@ impl Dist {
         named.unwrap_or_else(|| self.folder.join("debian"))
     }
 
+    /// The folder of what Linux guests need to load probes: this command, built for them, and the kernel module.
+    pub fn linux(&self) -> PathBuf {
+        self.folder.join("linux")
+    }
+
     /// The folder of compiled probes; those that must be refused are in `refused` below it.
     pub fn probes(&self) -> PathBuf {
         self.folder.join("probes")

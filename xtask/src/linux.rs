@@ -35,6 +35,11 @@ pub fn run(shop: &Shop) -> Result<()> {
     Ok(())
 }
 
+/// Whether the packages are here or can be had; a machine without a network has no Linux to build for.
+pub fn is_possible(shop: &Shop) -> bool {
+    fetch(shop, KERNEL).is_ok()
+}
+
 /// Builds both into the folder from where guests/linux-probes.toml takes them; `gnomon` must be built.
 pub fn agent(shop: &Shop) -> Result<()> {
     shop.ensure(NEEDS)?;

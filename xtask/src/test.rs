@@ -3,6 +3,7 @@
 use crate::build;
 use crate::command;
 use crate::failure::{Failure, Result};
+use crate::linux;
 use crate::setup::{self, Shop};
 use std::process::Command;
 
@@ -40,6 +41,9 @@ pub fn run(shop: &Shop, args: &Args) -> Result<()> {
         tally.stage(shop, "host tests", &mut cargo, args)?;
     }
     if !args.host {
+        if linux::is_possible(shop) {
+            linux::agent(shop)?;
+        }
         let mut cargo = shop.cargo();
         cargo.args([
             "test",

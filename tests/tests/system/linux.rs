@@ -2,8 +2,9 @@
 
 use gnomon::debian::{self, NotFetched, Source};
 use gnomon::run::Options;
+use gnomon::{manifest, pack};
 use gnomon_tests::dialog::Dialog;
-use gnomon_tests::vm;
+use gnomon_tests::{repo, vm};
 
 const KERNEL: &str = "linux-image-arm64";
 
@@ -58,6 +59,32 @@ fn boots_to_a_shell_and_powers_off() {
     );
     linux.expect(0, "\n0\r");
     linux.say(0, "poweroff -f");
+    let outcome = linux.finish();
+    assert!(outcome.is_good(), "{}", vm::story(&outcome));
+}
+
+/// `guests/linux-probes.toml` by itself: the kernel module and the `gnomon` command inside load a probe, and it counts.
+#[test]
+fn loads_a_probe_from_inside() {
+    if !is_there() {
+        return;
+    }
+    let folder = vm::dist().linux();
+    if !folder.join("gnomon").is_file() || !folder.join("gnomon.ko").is_file() {
+        println!("skipped: probes from Linux: run `cargo xtask linux-agent` first");
+        return;
+    }
+    let file = repo::root().join("guests/linux-probes.toml");
+    let mut system = manifest::read(&file).unwrap_or_else(|error| panic!("{:?}", miette::Report::from(error)));
+    system.vms[0].cmdline.push_str(" probe-demo");
+    let packed = pack::pack(&system, &vm::dist()).unwrap_or_else(|error| panic!("{error:?}"));
+    // Exact time: what a path took is counted in instructions, and admission rests on it.
+    let mut linux = Dialog::start(&system, &packed, &Options::default());
+    linux.expect(0, "\"attachment\"");
+    let counts = linux.expect(0, "probe-demo: ok");
+    // The console's path is what "working: 5" goes through, byte by byte.
+    let console = format!("group {}", hyp_abi::PathId::MmioUart as u32);
+    assert!(counts.contains(&console), "{counts}");
     let outcome = linux.finish();
     assert!(outcome.is_good(), "{}", vm::story(&outcome));
 }
