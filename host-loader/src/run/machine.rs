@@ -52,7 +52,7 @@ impl Machine {
         std::fs::write(&image, &packed.image)
             .into_diagnostic()
             .wrap_err("cannot write the image")?;
-        let mut child = Command::new(qemu::PROGRAM)
+        let mut child = mortal(qemu::PROGRAM)
             .args(arguments(system, &image, options))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -108,6 +108,21 @@ impl Machine {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// A command that does not outlive the thread that starts it, however that ends: util-linux's `setpriv` asks the kernel for a
+/// SIGKILL at the parent's death and becomes the program. Where there is none (it is part of every Debian), the command alone,
+/// which [`Machine`]'s drop still ends.
+fn mortal(program: &str) -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    // A program that is not there must fail as itself.
+    if !is_there("setpriv") || !is_there(program) {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", program]);
+    command
 }
 
 impl Drop for Machine {

@@ -16,6 +16,8 @@ sysreg! {
     TCR = "tcr_el2", rw;
     MAIR = "mair_el2", rw;
     TTBR0 = "ttbr0_el2", rw;
+    CTR = "ctr_el0", r;
+    DCZID = "dczid_el0", r;
 }
 
 const PAGE: u64 = 4096;
@@ -271,26 +273,41 @@ pub fn with_window<R>(pa: u64, words: usize, write: impl FnOnce(&mut [u32]) -> R
     Some(result)
 }
 
-/// Least data cache line of any core of the architecture (CTR_EL0.DminLine can only be larger).
-const LINE: u64 = 16;
+/// Bytes of the core's smallest data cache line (CTR_EL0.DminLine).
+fn line() -> u64 {
+    4 << (CTR::read() >> 16 & 0xf)
+}
 
 fn clean_to_unification(start: u64, len: u64) {
-    let mut at = start & !(LINE - 1);
+    let line = line();
+    let mut at = start & !(line - 1);
     while at < start + len {
         // SAFETY: 1. Cleaning a mapped line changes no value.
         unsafe { core::arch::asm!("dc cvau, {}", in(reg) at, options(nostack, preserves_flags)) };
-        at += LINE;
+        at += line;
     }
     dsb_ish();
 }
 
 /// Cleans and invalidates `[start, start + len)` to the point of coherency: what a guest will read with its caches off.
 pub fn clean_to_coherency(start: u64, len: u64) {
-    let mut at = start & !(LINE - 1);
+    let line = line();
+    let mut at = start & !(line - 1);
     while at < start + len {
         // SAFETY: 1. Cleaning and invalidating a mapped line changes no value.
         unsafe { core::arch::asm!("dc civac, {}", in(reg) at, options(nostack, preserves_flags)) };
-        at += LINE;
+        at += line;
     }
     dsb_sy();
+}
+
+/// Zeroes `[start, start + len)`, memory of guests, and cleans and invalidates it to the point of coherency. Bounds are
+/// multiples of what DC ZVA zeroes; EL2 may use it on every core (DCZID_EL0.DZP is for lower levels, Arm ARM D17.2.37).
+pub fn zero_to_coherency(start: u64, len: u64) {
+    let block = 4 << (DCZID::read() & 0xf);
+    for at in (start..start + len).step_by(block) {
+        // SAFETY: 1. The block lies in the range, which is mapped read-write and holds no object of ours.
+        unsafe { core::arch::asm!("dc zva, {}", in(reg) at, options(nostack, preserves_flags)) };
+    }
+    clean_to_coherency(start, len);
 }

@@ -83,6 +83,10 @@ pub fn build(cpu: &mut Cpu) -> Result<u32, BadConfig> {
             return Err(range);
         }
     }
+    // Nothing of another VM or of an earlier life may be readable: all of it is cleared, then filled.
+    for vm in config.vms() {
+        memory::clear(vm.pa_base, vm.mem_size);
+    }
     for segment in config.segments() {
         place(cpu, &segment);
     }
@@ -205,9 +209,6 @@ fn place(cpu: &Cpu, segment: &Segment) {
         return;
     };
     memory::place(image::end() + segment.offset, pa, segment.file_len);
-    if segment.mem_len > segment.file_len {
-        memory::clear(pa + segment.file_len, segment.mem_len - segment.file_len);
-    }
 }
 
 fn channel(cpu: &mut Cpu, config: &Config<'_>, record: &Channel) -> Option<()> {

@@ -174,3 +174,44 @@ fn the_demo_shows_what_it_should() {
     );
     assert!(list("jitter").len() >= 2, "without and with probes");
 }
+
+/// QEMU does not stay behind when `gnomon` is killed.
+#[test]
+fn the_machine_dies_with_the_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = folder.path().join("system.toml");
+    std::fs::write(&manifest, vm::guest("loop", "periodic", "window=100", "")).expect("written");
+    let mut child = Command::new(vm::gnomon())
+        .args(["run", "--timeout", "60"])
+        .arg(&manifest)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("gnomon runs");
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let machine = within_ten_seconds(|| {
+        let pids = std::fs::read_to_string(&children).unwrap_or_default();
+        let mut pids = pids.split_whitespace().map(String::from);
+        pids.find(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("qemu")))
+    });
+    let machine = machine.expect("QEMU has started");
+    child.kill().expect("killed");
+    child.wait().expect("reaped");
+    let gone = within_ten_seconds(|| {
+        let state = std::fs::read_to_string(format!("/proc/{machine}/stat")).unwrap_or_default();
+        // Whoever adopts it may take its time to reap it.
+        (state.is_empty() || state.contains(") Z ")).then_some(())
+    });
+    assert!(gone.is_some(), "QEMU, process {machine}, has outlived gnomon");
+}
+
+fn within_ten_seconds<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..200 {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    None
+}

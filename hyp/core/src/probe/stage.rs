@@ -2,7 +2,7 @@
 
 use hyp_abi::Status;
 use hyp_abi::record::Pool;
-use probe_vm::image::{Image, ImageError, limits};
+use probe_vm::image::{HEADER_BYTES, Image, ImageError, limits};
 use probe_vm::points::PointId;
 
 use super::job::Job;
@@ -33,8 +33,15 @@ impl<'w, C: ProbeCode> Probes<'w, C> {
         copy: impl FnOnce(&mut [u8]) -> Result<(), u64>,
     ) -> Result<u64, Refused> {
         caller.may_probe()?;
-        if bytes == 0 || bytes > limits::IMAGE_BYTES_MAX as u64 {
+        if bytes > limits::IMAGE_BYTES_MAX as u64 {
             return Err(Refused::with(Status::TooBig, &[limits::IMAGE_BYTES_MAX as u64]));
+        }
+        if bytes == 0 {
+            // As any image shorter than its header.
+            return Err(bad_image(ImageError::Truncated {
+                needed: HEADER_BYTES,
+                given: 0,
+            }));
         }
         self.make_way(caller, now_ns)?;
         let slot = self.free_slot(caller)?;

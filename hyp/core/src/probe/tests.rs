@@ -331,6 +331,11 @@ fn pools_name_themselves_and_their_size() {
         Status::TooBig,
         &[limits::IMAGE_BYTES_MAX as u64],
     );
+    refused(
+        s.stage(OTHER, &[]),
+        Status::BadImage,
+        &[probe_vm::image::HEADER_BYTES as u64, 0],
+    );
     let h = s.load(OTHER, &program(1)).unwrap();
     for _ in 0..ATTACHMENTS_MAX {
         s.attach(OTHER, h, FILTER_ANY).unwrap();
