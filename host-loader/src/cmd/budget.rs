@@ -130,7 +130,7 @@ fn tasks(system: &System) -> Vec<Task> {
     let task = |(id, vm): (usize, &manifest::Vm)| Task {
         vm: id as u32,
         vcpu: 0,
-        cpu: vm.cpu,
+        cpu: vm.home(),
         priority: vm.priority,
         period: vm.timing.map_or(0, |t| t.period_ns),
         deadline: vm.timing.map_or(0, |t| t.deadline_ns),

@@ -39,7 +39,7 @@ impl Checker<'_> {
         let mut ends = vec![0; vms.len()];
         let mut channels = Vec::new();
         for entry in raw {
-            let channel = self.channel(entry, &mut spis)?;
+            let channel = self.channel(entry, vms, &mut spis)?;
             for vm in [channel.client, channel.server] {
                 ends[vm] += 1;
                 if ends[vm] > CHANNEL_ENDS_MAX {
@@ -52,7 +52,33 @@ impl Checker<'_> {
         Ok(channels)
     }
 
-    fn channel(&self, entry: &Spanned<raw::Channel>, spis: &mut Spis) -> Result<Channel> {
+    /// A message is words from one vCPU's registers to another's: both must be on one CPU.
+    fn same_cpu(&self, raw: &raw::Channel, client: &Vm, server: &Vm) -> Result<()> {
+        if client.home() == server.home() {
+            return Ok(());
+        }
+        let message = format!(
+            "channel `{}` is between CPU {} and CPU {}",
+            raw.name.get_ref(),
+            client.home(),
+            server.home()
+        );
+        Err(self
+            .text
+            .error(message)
+            .at(raw.name.span(), "this channel")
+            .at(
+                client.cpus_span.clone(),
+                format!("`{}` starts on CPU {}", client.name, client.home()),
+            )
+            .at(
+                server.cpus_span.clone(),
+                format!("`{}` starts on CPU {}", server.name, server.home()),
+            )
+            .advise("both ends of a channel are on one CPU: put the first vCPUs of the two VMs there"))
+    }
+
+    fn channel(&self, entry: &Spanned<raw::Channel>, vms: &[Vm], spis: &mut Spis) -> Result<Channel> {
         let raw = entry.get_ref();
         let (client, server) = (self.resolve(&raw.client)?, self.resolve(&raw.server)?);
         if client == server {
@@ -62,6 +88,7 @@ impl Checker<'_> {
                 .at(raw.client.span(), "client")
                 .at(raw.server.span(), "server"));
         }
+        self.same_cpu(raw, &vms[client], &vms[server])?;
         let (mut client_rights, mut server_rights) = (ChannelRights::empty(), ChannelRights::empty());
         if raw.calls {
             client_rights |= ChannelRights::CALL;

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::error::{ManifestError, Text, closest};
 use super::quantity::Bytes;
-use super::{System, Timing, Virtio, VirtioKind, Vm, raw, sources};
+use super::{System, Timing, Virtio, VirtioKind, Vm, placement, raw, sources};
 
 pub(super) type Result<T> = std::result::Result<T, ManifestError>;
 
@@ -64,6 +64,7 @@ pub fn system(text: &Text, raw: raw::Manifest, folder: &Path) -> Result<System> 
         text,
         board,
         cpus,
+        cpus_span: raw.system.cpus.span(),
         folder,
         names,
     };
@@ -72,6 +73,7 @@ pub fn system(text: &Text, raw: raw::Manifest, folder: &Path) -> Result<System> 
     for vm in &raw.vm {
         vms.push(checker.vm(vm.get_ref(), &mut transports)?);
     }
+    placement::fits(text, &vms)?;
     let channels = checker.channels(&raw.channel, &vms)?;
     let focus = raw.system.focus.as_ref().map_or(Ok(0), |name| checker.resolve(name))?;
     let budgets = raw
@@ -133,7 +135,8 @@ pub(super) fn names<'a>(
 pub(super) struct Checker<'a> {
     pub(super) text: &'a Text,
     pub(super) board: &'static Board,
-    cpus: u32,
+    pub(super) cpus: u32,
+    pub(super) cpus_span: Range<usize>,
     pub(super) folder: &'a Path,
     names: BTreeMap<String, usize>,
 }
@@ -153,15 +156,7 @@ impl Checker<'_> {
                 .at(place.span(), "here")
                 .advise("0 is the lowest priority"));
         }
-        let cpu = raw.cpu.as_ref().map_or(0, |cpu| *cpu.get_ref());
-        if let Some(place) = raw.cpu.as_ref().filter(|_| cpu >= self.cpus) {
-            let message = format!("CPU {cpu} is not one of the system's {}", self.cpus);
-            return Err(self
-                .text
-                .error(message)
-                .at(place.span(), "here")
-                .advise("CPUs count from 0; `cpus` in [system] says how many"));
-        }
+        let (cpus, cpus_span) = self.pinned(raw)?;
         let (uart, virtio) = self.devices(raw, transports)?;
         Ok(Vm {
             name: raw.name.get_ref().clone(),
@@ -173,7 +168,8 @@ impl Checker<'_> {
             memory,
             memory_span: raw.memory.span(),
             priority,
-            cpu,
+            cpus,
+            cpus_span,
             restart: raw.restart,
             uart,
             virtio,

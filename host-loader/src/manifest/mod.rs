@@ -6,6 +6,7 @@
 mod channels;
 mod check;
 mod error;
+mod placement;
 pub mod quantity;
 mod raw;
 mod sources;
@@ -75,7 +76,7 @@ pub enum Clock {
     Host,
 }
 
-/// One VM with one vCPU.
+/// One VM.
 #[derive(Clone, Debug)]
 pub struct Vm {
     /// Name, at most [`hyp_abi::config::NAME_LEN`] bytes.
@@ -96,8 +97,10 @@ pub struct Vm {
     pub memory_span: Range<usize>,
     /// Fixed priority, 0 (lowest) to 31.
     pub priority: u32,
-    /// Physical CPU.
-    pub cpu: u32,
+    /// Physical CPU of each vCPU.
+    pub cpus: Vec<u32>,
+    /// Where the manifest says so.
+    pub cpus_span: Range<usize>,
     /// Starts again on SYSTEM_RESET.
     pub restart: bool,
     /// Emulated PL011.
@@ -115,6 +118,11 @@ pub struct Vm {
 }
 
 impl Vm {
+    /// Physical CPU of the first vCPU: the VM's channels, devices and console are served there.
+    pub fn home(&self) -> u32 {
+        self.cpus.first().copied().unwrap_or(0)
+    }
+
     /// Whether a device of it does DMA, so that its RAM must lie where the guest thinks it lies.
     pub fn is_identity_mapped(&self) -> bool {
         !self.virtio.is_empty()

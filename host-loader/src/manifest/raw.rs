@@ -57,6 +57,8 @@ pub struct Vm {
     pub ipa_base: Option<Spanned<Bytes>>,
     pub priority: Option<Spanned<u32>>,
     pub cpu: Option<Spanned<u32>>,
+    pub vcpus: Option<Spanned<u32>>,
+    pub cpus: Option<Spanned<Vec<u32>>>,
     #[serde(default)]
     pub restart: bool,
     #[serde(default = "uart")]

@@ -41,8 +41,8 @@ fn a_vm_that_says_little_gets_the_defaults() {
     let system = read(ONE).unwrap();
     let vm = &system.vms[0];
     assert_eq!(
-        (vm.ipa_base, vm.memory, vm.priority, vm.cpu),
-        (0x4000_0000, 4 << 20, 16, 0)
+        (vm.ipa_base, vm.memory, vm.priority, vm.cpus.as_slice()),
+        (0x4000_0000, 4 << 20, 16, [0].as_slice())
     );
     assert!(vm.uart && vm.virtio.is_empty() && !vm.is_identity_mapped() && vm.rights.is_empty() && !vm.restart);
     assert_eq!(vm.image, ImageSource::BuiltIn("a".into()));
@@ -75,6 +75,7 @@ fn everything_that_can_be_said_is_understood() {
         name = "b"
         image = "guest:b"
         memory = "2M"
+        cpus = [1, 0]
         [[channel]]
         name = "c"
         client = "b"
@@ -89,7 +90,7 @@ fn everything_that_can_be_said_is_understood() {
     let vm = &system.vms[0];
     assert_eq!((system.cpus, system.slice_ns, system.focus), (2, 2_000_000, 1));
     assert_eq!(
-        (vm.ipa_base, vm.priority, vm.cpu, vm.restart, vm.uart),
+        (vm.ipa_base, vm.priority, vm.home(), vm.restart, vm.uart),
         (0x7000_0000, 31, 1, true, false)
     );
     assert_eq!(vm.image, ImageSource::File(PathBuf::from("/sys/img/m")));
@@ -175,6 +176,48 @@ fn guests_of_debian_are_named_by_package() {
     );
     let both = text.replace("memory", "initrd = \"x.cpio\"\n memory");
     refused(&both, "one RAM disk", "x.cpio", "leave one");
+}
+
+#[test]
+fn vcpus_are_pinned() {
+    let cpus = |more: &str| read(&format!("[system]\ncpus = 4\n{ONE}{more}")).map(|s| s.vms[0].cpus.clone());
+    assert_eq!(cpus("").unwrap(), [0]);
+    assert_eq!(cpus("vcpus = 3\n").unwrap(), [0, 0, 0]);
+    assert_eq!(cpus("vcpus = 2\ncpu = 3\n").unwrap(), [3, 3]);
+    assert_eq!(cpus("cpus = [2, 0, 2]\n").unwrap(), [2, 0, 2]);
+    let refuse = |more: &str, message: &str, place: &str, help: &str| {
+        refused(&format!("[system]\ncpus = 4\n{ONE}{more}"), message, place, help);
+    };
+    refuse("vcpus = 9\n", "1 to 8 vCPUs", "9", "");
+    refuse("vcpus = 0\n", "1 to 8 vCPUs", "0", "");
+    refuse("cpus = []\n", "1 to 8 vCPUs", "[]", "");
+    refuse(
+        "vcpus = 3\ncpus = [0, 1]\n",
+        "3 vCPUs, but 2",
+        "[0, 1]",
+        "one physical CPU for each",
+    );
+    refuse("cpu = 0\ncpus = [0]\n", "either", "[0]", "for all of them");
+    refuse(
+        "cpus = [0, 4]\n",
+        "CPU 4 is not one of the system's 4",
+        "[0, 4]",
+        "count from 0",
+    );
+    refuse("cpu = 7\n", "CPU 7 is not one of the system's 4", "4", "count from 0");
+}
+
+#[test]
+fn a_channel_does_not_leave_its_cpu() {
+    let text =
+        format!("[system]\ncpus = 2\n{TWO}cpu = 1\n[[channel]]\nname = \"ch\"\nclient = \"a\"\nserver = \"b\"\n");
+    refused(
+        &text,
+        "between CPU 0 and CPU 1",
+        "ch",
+        "both ends of a channel are on one CPU",
+    );
+    refused(&text, "between CPU 0 and CPU 1", "1", "put the first vCPUs");
 }
 
 #[test]

@@ -172,8 +172,8 @@ fn add_vm(system: &System, dist: &Dist, blob: &mut Blob, id: usize, vm: &Vm) -> 
     }
     let initrd = initrd(system, dist, vm, image_end)?;
     let bounds = initrd.as_ref().map(|piece| (piece.ipa, piece.end()));
-    let tree =
-        fdt::tree(system.board, vm, 1, bounds).map_err(|error| miette!("no device tree for `{}`: {error}", vm.name))?;
+    let tree = fdt::tree(system.board, vm, vm.cpus.len() as u32, bounds)
+        .map_err(|error| miette!("no device tree for `{}`: {error}", vm.name))?;
     let fdt = bounds
         .map_or(second_half(vm, image_end), |(_, end)| end)
         .next_multiple_of(FDT_ALIGN);
@@ -195,16 +195,7 @@ fn add_vm(system: &System, dist: &Dist, blob: &mut Blob, id: usize, vm: &Vm) -> 
         programs: vm.programs,
         pad: 0,
     });
-    let timing = vm.timing.as_ref();
-    blob.vcpus.push(config::Vcpu {
-        vm: id as u32,
-        cpu: vm.cpu,
-        priority: vm.priority,
-        exits: timing.map_or(0, |timing| timing.exits),
-        period_ns: timing.map_or(0, |timing| timing.period_ns),
-        deadline_ns: timing.map_or(0, |timing| timing.deadline_ns),
-        budget: timing.map_or(0, |timing| timing.budget),
-    });
+    add_vcpus(blob, id as u32, vm);
     add_devices(system, blob, id as u32, vm);
     Ok(Placed {
         name: vm.name.clone(),
@@ -214,6 +205,22 @@ fn add_vm(system: &System, dist: &Dist, blob: &mut Blob, id: usize, vm: &Vm) -> 
         entry,
         fdt,
     })
+}
+
+/// What a VM declares of its timing is of its first vCPU.
+fn add_vcpus(blob: &mut Blob, id: u32, vm: &Vm) {
+    for (index, cpu) in vm.cpus.iter().enumerate() {
+        let timing = vm.timing.as_ref().filter(|_| index == 0);
+        blob.vcpus.push(config::Vcpu {
+            vm: id,
+            cpu: *cpu,
+            priority: vm.priority,
+            exits: timing.map_or(0, |timing| timing.exits),
+            period_ns: timing.map_or(0, |timing| timing.period_ns),
+            deadline_ns: timing.map_or(0, |timing| timing.deadline_ns),
+            budget: timing.map_or(0, |timing| timing.budget),
+        });
+    }
 }
 
 fn load(system: &System, dist: &Dist, vm: &Vm) -> Result<Guest> {

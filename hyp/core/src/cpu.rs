@@ -5,16 +5,19 @@ use core::ops::Range;
 use hyp_abi::{PathId, Rights, VMS_MAX};
 
 use crate::ipc::Ipc;
+use crate::mail::{MAIL, Mail};
 use crate::pl011::Pl011;
+use crate::psci::Power;
 use crate::sched::Sched;
 use crate::vcpu::{Run, Vcpu};
 use crate::vgic::Vgic;
 use crate::vtimer::Wakeups;
 
-/// vCPUs of one VM.
-pub const VCPUS_PER_VM: usize = 1;
-/// vCPU slots of a CPU: one for each VM.
-pub const VCPU_SLOTS: usize = VMS_MAX * VCPUS_PER_VM;
+/// vCPU slots of a CPU. Slot v < [`VMS_MAX`] is for vCPU 0 of VM v, if this is its CPU; other vCPUs have slots from there on.
+pub const VCPU_SLOTS: usize = crate::sched::SLOTS;
+/// vCPUs in one interrupt controller: each has its own, see [`Cpu::vms`].
+const VGIC_VCPUS: usize = 1;
+const _: () = assert!(VMS_MAX < VCPU_SLOTS);
 /// Not a slot.
 pub const NO_SLOT: u32 = u32::MAX;
 /// SPIs of the board that can be routed, INTIDs from 32.
@@ -92,7 +95,7 @@ pub struct Vm {
     /// VTTBR_EL2: root of the tables and VMID.
     pub vttbr: u64,
     /// Interrupt controller.
-    pub vgic: Vgic<VCPUS_PER_VM>,
+    pub vgic: Vgic<VGIC_VCPUS>,
     /// Console.
     pub uart: Pl011,
     /// IPA of the console's registers; `u64::MAX` if the VM has none.
@@ -113,6 +116,12 @@ pub struct Vm {
     pub alive: bool,
     /// Stopped by a fault, or with an exit code.
     pub faulted: bool,
+    /// Number of the VM.
+    pub id: u8,
+    /// vCPUs of the VM.
+    pub vcpus: u8,
+    /// SYSTEM_RESET starts it again.
+    pub restart: bool,
     /// Name from the manifest, for reports.
     pub name: [u8; hyp_abi::config::NAME_LEN],
 }
@@ -121,7 +130,7 @@ impl Vm {
     /// An unused VM.
     pub const fn new() -> Self {
         Self {
-            vgic: Vgic::new(VCPUS_PER_VM, 0),
+            vgic: Vgic::new(VGIC_VCPUS, 0),
             uart: Pl011::new(),
             uart_base: u64::MAX,
             uart_intid: 33,
@@ -133,6 +142,9 @@ impl Vm {
             rights: Rights::empty(),
             alive: false,
             faulted: false,
+            id: 0,
+            vcpus: 1,
+            restart: false,
             name: [0; hyp_abi::config::NAME_LEN],
         }
     }
@@ -199,8 +211,6 @@ pub struct Cpu {
     pub since: u64,
     /// Slot whose FP state is in the hardware.
     pub fp_owner: u32,
-    /// VMs that have not stopped.
-    pub alive: u32,
     /// VM with the keyboard.
     pub focus: u8,
     /// Channels.
@@ -209,8 +219,15 @@ pub struct Cpu {
     pub spi_owner: [u8; BOARD_SPIS],
     /// vCPUs.
     pub vcpus: [Vcpu; VCPU_SLOTS],
-    /// VMs.
-    pub vms: [Vm; VMS_MAX],
+    /// VMs as the vCPU in the slot of the same number sees them. That of a vCPU 0 is the VM's own: distributor, console, life. Those of
+    /// other vCPUs hold their private interrupts; what they ask of the VM's own goes to its CPU.
+    pub vms: [Vm; VCPU_SLOTS],
+    /// Number of this CPU.
+    pub id: u32,
+    /// The last VM of the system has stopped here.
+    pub off: bool,
+    /// Words from and to the other CPUs.
+    pub mail: &'static Mail,
 }
 
 impl Cpu {
@@ -230,12 +247,14 @@ impl Cpu {
             slice: u64::MAX,
             since: 0,
             fp_owner: NO_SLOT,
-            alive: 0,
             focus: 0,
             ipc: Ipc::new(),
             spi_owner: [NO_OWNER; BOARD_SPIS],
             vcpus: [const { Vcpu::new() }; VCPU_SLOTS],
-            vms: [const { Vm::new() }; VMS_MAX],
+            vms: [const { Vm::new() }; VCPU_SLOTS],
+            id: 0,
+            off: false,
+            mail: &MAIL,
         }
     }
 
@@ -265,7 +284,10 @@ impl Cpu {
         };
         vcpu.start(vm.entry, vm.x0);
         vm.alive = true;
-        self.alive += 1;
+        if let Some(known) = self.mail.vm(vm.id) {
+            known.set_power(0, Power::On);
+        }
+        self.mail.started();
         self.ipc.started(usize::from(vcpu.vm));
         let _ = self.sched.wake(slot);
     }
@@ -276,7 +298,7 @@ impl Cpu {
         let Some(vm) = self.vms.get(usize::from(vcpu.vm)) else {
             return;
         };
-        if vcpu.run == Run::Wfi && vm.vgic.wants_cpu_saved(usize::from(vcpu.index), vcpu.el1.vmcr) {
+        if vcpu.run == Run::Wfi && vm.vgic.wants_cpu_saved(0, vcpu.el1.vmcr) {
             vcpu.run = Run::Ready;
             let _ = self.sched.wake(slot);
         }

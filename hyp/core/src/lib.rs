@@ -25,6 +25,7 @@ pub mod cpu;
 pub mod dispatch;
 pub mod exit;
 pub mod ipc;
+pub mod mail;
 pub mod pl011;
 pub mod probe;
 pub mod psci;

@@ -102,6 +102,12 @@ pub const fn is_ours(function: u32) -> bool {
     owner == 0 || owner == 4 || (owner == 6 && function & 0xff00 == 0xff00)
 }
 
+/// True for the calls whose answer depends on the other vCPUs.
+#[inline]
+pub const fn is_about_vcpus(function: u32) -> bool {
+    matches!(function & !fid::SMC64, fid::CPU_ON | fid::AFFINITY_INFO)
+}
+
 /// Decides a call. `x` are x1–x3, `vcpus` the power states of the VM's vCPUs, `ram` its IPA range.
 ///
 /// *Hot* for PSCI_VERSION. 32-bit forms see the low halves of their arguments. Unknown functions return NOT_SUPPORTED.

@@ -1,5 +1,7 @@
 //! A vCPU: its registers while it is not on the CPU, and what it waits for.
 
+use crate::exit::Access;
+
 /// Frame words: x0–x30, and one that reads as the zero register.
 const FRAME_WORDS: usize = 32;
 
@@ -192,6 +194,9 @@ impl Default for Fp {
     }
 }
 
+/// MPIDR_EL1 of a vCPU 0: bit 31 is RES1; affinity 0.0.0.index.
+pub const MPIDR_0: u64 = 1 << 31;
+
 /// What a vCPU is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
@@ -217,10 +222,16 @@ pub struct Vcpu {
     pub el1: El1,
     /// FP/SIMD registers while another vCPU owns the unit.
     pub fp: Fp,
-    /// VM it belongs to: index of the CPU's VMs.
+    /// Its own view of its VM: index of the CPU's VMs. Of a vCPU 0 that is the number of the VM.
     pub vm: u8,
+    /// Number of its VM.
+    pub id: u8,
     /// Index in its VM: affinity 0.0.0.index.
     pub index: u8,
+    /// VMPIDR_EL2.
+    pub mpidr: u64,
+    /// A register access that another CPU carries out.
+    pub pending: Option<Access>,
     /// What it does.
     pub run: Run,
     /// Exits since it started.
@@ -237,6 +248,9 @@ impl Vcpu {
             el1: El1::reset(0),
             fp: Fp::new(),
             vm: 0,
+            id: 0,
+            mpidr: MPIDR_0,
+            pending: None,
             index: 0,
             run: Run::Off,
             exits: 0,

@@ -2,15 +2,17 @@
 
 use core::arch::global_asm;
 
+use hyp_abi::config_fault::{ConfigFault, RecordKind};
 use hyp_abi::record::StreamKind;
 use hyp_abi::{ABI_VERSION, PathId};
 use hyp_core::config::BadConfig;
 use hyp_core::stage2::vtcr;
 
 use crate::machine::{ICH_HCR, list_registers};
-use crate::percpu::PerCpu;
+use crate::percpu::{Blocks, CPUS, PerCpu, state_of};
 use crate::reg::{isb, sysreg};
 use crate::state::State;
+use crate::uart::{CONSOLE, Uart};
 use crate::{board, gic, mmu, pmu, power, probes, setup, vectors, world};
 
 global_asm!(
@@ -19,6 +21,7 @@ global_asm!(
     PERCPU = sym crate::percpu::BLOCKS,
     STATE_OFFSET = const PerCpu::STATE_OFFSET,
     boot = sym boot,
+    secondary = sym secondary,
 );
 
 sysreg! {
@@ -26,7 +29,6 @@ sysreg! {
     HSTR = "hstr_el2", rw;
     VTCR = "vtcr_el2", rw;
     VPIDR = "vpidr_el2", rw;
-    VMPIDR = "vmpidr_el2", rw;
     MIDR = "midr_el1", r;
     CNTHCTL = "cnthctl_el2", rw;
     CNTVOFF = "cntvoff_el2", rw;
@@ -64,8 +66,6 @@ const HCR_VALUE: u64 = HCR_VM
     | HCR_TACR
     | HCR_TSW
     | HCR_RW;
-/// MPIDR: RES1, affinity 0.
-const MPIDR_0: u64 = 1 << 31;
 /// CNTHCTL_EL2: guests use the physical counter and timer, which are switched like the virtual ones.
 const CNTHCTL_OPEN: u64 = 0b11;
 
@@ -74,7 +74,6 @@ fn trap_registers() {
     HSTR::write(0);
     VTCR::write(vtcr(MMFR0::read() & 0xf));
     VPIDR::write(MIDR::read());
-    VMPIDR::write(MPIDR_0);
     CNTHCTL::write(CNTHCTL_OPEN);
     CNTVOFF::write(0);
     world::trap_fp(true);
@@ -82,35 +81,78 @@ fn trap_registers() {
     isb();
 }
 
-/// Runs once on the boot CPU, MMU off, on its own stack; `state` is its block's.
-extern "C" fn boot(state: *mut State) -> ! {
-    mmu::init(board::RAM_BASE, board::RAM_BASE + board::RAM_BYTES);
-    // SAFETY: 1. head.S passes the address of this CPU's state, and this is the first and only reference made before
-    // the first guest runs.
-    let state = unsafe { &mut *state };
-    gic::init_distributor();
-    gic::init_cpu(0);
+unsafe extern "C" {
+    /// First instruction of the other CPUs, in head.S; only its address is used.
+    safe static secondary_entry: u8;
+}
+
+/// What each CPU sets up for itself.
+fn init_this(state: &mut State) {
+    gic::init_cpu(state.cpu.id.into());
     pmu::init();
     trap_registers();
     state.cpu.auxiliary = world::has_auxiliary();
-    state.board.uart.init();
+}
+
+/// Runs once on the boot CPU, MMU off, on its own stack; `state` is its block's.
+extern "C" fn boot(state: *mut State) -> ! {
+    mmu::init(board::RAM_BASE, board::RAM_BASE + board::RAM_BYTES);
+    gic::init_distributor();
+    CONSOLE.with(Uart::init);
     probes::store::init();
     probes::fire::init();
-    let vms = match setup::build(&mut state.cpu) {
-        Ok(vms) => vms,
-        Err(bad) => refuse(state, bad),
+    let built = setup::build(&mut Blocks::at_boot());
+    // SAFETY: 1. head.S passes the address of this CPU's state; the blocks above are given up.
+    let state = unsafe { &mut *state };
+    init_this(state);
+    let (vms, cpus) = match built {
+        Ok(built) => built,
+        Err(bad) => refuse(bad),
     };
     gic::enable_spi(board::UART_INTID, false, 0);
     let [a, b, c, d] = ABI_VERSION.to_le_bytes();
     let [e, f, g, h] = vms.to_le_bytes();
-    state.board.uart.record(StreamKind::Booted, &[a, b, c, d, e, f, g, h]);
-    defmt::info!("up: {=u32} VMs, {=u32} list registers", vms, list_registers());
+    CONSOLE.with(|uart| uart.record(StreamKind::Booted, &[a, b, c, d, e, f, g, h]));
+    defmt::info!(
+        "up: {=u32} VMs, {=u32} CPUs, {=u32} list registers",
+        vms,
+        cpus,
+        list_registers()
+    );
+    start_others(cpus);
     state.cpu.entry = pmu::read();
     vectors::resume(state, PathId::HypercallInfo)
 }
 
+/// Starts the other CPUs; one that firmware does not have is a fault of the configuration.
+fn start_others(cpus: u32) {
+    let entry = core::ptr::from_ref(&secondary_entry).addr() as u64;
+    for cpu in 1..cpus.min(CPUS as u32) {
+        let Some(state) = state_of(cpu as usize) else { break };
+        mmu::clean_to_coherency(state.addr() as u64, size_of::<State>() as u64);
+        if !power::start_cpu(cpu.into(), entry, state.addr() as u64) {
+            refuse(BadConfig {
+                fault: ConfigFault::NoSuchCpu,
+                kind: RecordKind::Header,
+                index: cpu,
+            });
+        }
+    }
+}
+
+/// Runs once on each other CPU, MMU off; `state` is its block's, filled by the boot CPU.
+extern "C" fn secondary(state: *mut State) -> ! {
+    mmu::enable();
+    // SAFETY: 1. `start_others` passes the address of this CPU's state, which the boot CPU has given up. 2. This is the first
+    // reference made here.
+    let state = unsafe { &mut *state };
+    init_this(state);
+    state.cpu.entry = pmu::read();
+    vectors::resume(state, PathId::IrqOther)
+}
+
 /// The configuration is wrong: says where, and turns off.
-fn refuse(state: &mut State, bad: BadConfig) -> ! {
+fn refuse(bad: BadConfig) -> ! {
     let mut payload = [0; 12];
     for (chunk, word) in payload
         .chunks_exact_mut(4)
@@ -118,7 +160,9 @@ fn refuse(state: &mut State, bad: BadConfig) -> ! {
     {
         chunk.copy_from_slice(&word.to_le_bytes());
     }
-    state.board.uart.record(StreamKind::BadConfig, &payload);
-    state.board.uart.flush();
+    CONSOLE.with(|uart| {
+        uart.record(StreamKind::BadConfig, &payload);
+        uart.flush();
+    });
     power::off()
 }

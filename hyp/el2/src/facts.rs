@@ -3,8 +3,8 @@
 
 use core::mem::offset_of;
 
+use hyp_abi::PathId;
 use hyp_abi::facts::{COUNTERS, FRAMES, Fact, LOADED, RUNNING, STATE, VCPU};
-use hyp_abi::{PathId, VMS_MAX};
 use hyp_core::cpu::{Cpu, PathStat, VCPU_SLOTS};
 use hyp_core::vcpu::Vcpu;
 
@@ -51,6 +51,6 @@ static GNOMON_PATH_FACTS: [Fact; 6] = [
         size: 1,
         offset: offset_of!(Vcpu, vm) as u64,
         lo: 0,
-        hi: VMS_MAX as u64 - 1,
+        hi: VCPU_SLOTS as u64 - 1,
     },
 ];

@@ -13,6 +13,7 @@ sysreg! {
     IAR1 = "s3_0_c12_c12_0", r; // ICC_IAR1_EL1
     EOIR1 = "s3_0_c12_c12_1", w; // ICC_EOIR1_EL1
     DIR = "s3_0_c12_c11_1", w; // ICC_DIR_EL1
+    SGI1R = "s3_0_c12_c11_5", w; // ICC_SGI1R_EL1
 }
 
 /// Maintenance interrupt of the virtual CPU interface (PPI).
@@ -21,6 +22,8 @@ pub const MAINTENANCE: u32 = 25;
 pub const HYP_TIMER: u32 = 26;
 /// Virtual timer (PPI).
 pub const VIRTUAL_TIMER: u32 = 27;
+/// Physical timer of EL1 (PPI).
+pub const PHYSICAL_TIMER: u32 = 30;
 /// INTIDs from here on are special: nothing pending.
 pub const SPECIAL: u32 = 1020;
 
@@ -87,7 +90,7 @@ pub fn init_cpu(cpu: u64) {
     }
     write32(
         sgi + 0x100,
-        0xffff | 1 << MAINTENANCE | 1 << HYP_TIMER | 1 << VIRTUAL_TIMER,
+        0xffff | 1 << MAINTENANCE | 1 << HYP_TIMER | 1 << VIRTUAL_TIMER | 1 << PHYSICAL_TIMER,
     ); // GICR_ISENABLER0
     SRE::write(0xf); // SRE, DFB, DIB, EL1 may use the system registers
     isb();
@@ -112,6 +115,12 @@ pub fn enable_spi(intid: u32, edge: bool, cpu: u64) {
 /// Disables SPI `intid`: its VM has stopped.
 pub fn disable_spi(intid: u32) {
     write32(GICD_ICENABLER + 4 * u64::from(intid / 32), 1 << (intid % 32));
+}
+
+/// Interrupts CPU `cpu` (affinity 0.0.0.cpu) by SGI `intid`.
+pub fn send(intid: u32, cpu: u32) {
+    SGI1R::write(u64::from(intid) << 24 | 1 << (cpu & 0xf));
+    isb();
 }
 
 /// Marks PPI `intid` of CPU `cpu` active or not: the state follows the vCPU that has it in a list register.

@@ -47,6 +47,22 @@ clear_bss:
     mov     x0, x1
     bl      {boot}
 
+    // Another CPU, started by the boot CPU with x0 = its state, which is also its empty stack.
+    .global secondary_entry
+secondary_entry:
+    msr     daifset, #0xf
+    msr     spsel, #1
+    adr     x1, vector_table
+    msr     vbar_el2, x1
+    mov     x1, #(1 << 31)                  // HCR_EL2.RW
+    msr     hcr_el2, x1
+    ldr     x1, ={SCTLR_OFF}
+    msr     sctlr_el2, x1
+    isb
+    msr     tpidr_el2, x0
+    mov     sp, x0
+    bl      {secondary}
+
 wrong_el:
     wfe
     b       wrong_el

@@ -6,6 +6,7 @@ use core::cell::UnsafeCell;
 
 use hyp_abi::record::StreamKind;
 
+use crate::turn::Turns;
 use crate::uart::Uart;
 
 /// Bytes of the ring: a few hundred frames.
@@ -55,9 +56,12 @@ impl Log {
     }
 }
 
+/// One CPU at a time writes a frame or reads.
+static TURNS: Turns = Turns::new();
+
 struct Shared(UnsafeCell<Log>);
-// SAFETY: 1. One CPU uses the log, EL2 runs with interrupts masked, and no function here calls out while it holds the
-// reference, so two never exist at once.
+// SAFETY: 1. The log is used in turns (`TURNS`), EL2 runs with interrupts masked, and no function here calls out while it holds
+// the reference, so two never exist at once.
 unsafe impl Sync for Shared {}
 
 static LOG: Shared = Shared(UnsafeCell::new(Log {
@@ -79,10 +83,11 @@ fn with<R>(f: impl FnOnce(&mut Log) -> R) -> R {
 #[defmt::global_logger]
 struct Logger;
 
-// SAFETY: 1. EL2 runs with interrupts masked on one CPU, so acquire and release pair up without nesting, and `write` is
+// SAFETY: 1. EL2 runs with interrupts masked, and other CPUs wait for their turn, so acquire and release pair up without nesting, and `write` is
 // only called between them, which is what the trait asks for.
 unsafe impl defmt::Logger for Logger {
     fn acquire() {
+        TURNS.take();
         with(|log| log.encode(|encoder, sink| encoder.start_frame(sink)));
     }
 
@@ -93,6 +98,7 @@ unsafe impl defmt::Logger for Logger {
             log.encode(|encoder, sink| encoder.end_frame(sink));
             log.finish();
         });
+        TURNS.give();
     }
 
     unsafe fn write(bytes: &[u8]) {
@@ -104,7 +110,8 @@ defmt::timestamp!("{=u64:us}", crate::time::now_us());
 
 /// Takes up to `out.len()` bytes of whole or partial frames, oldest first; returns (bytes, frames lost since the last call).
 pub fn read(out: &mut [u8]) -> (usize, u64) {
-    with(|log| {
+    TURNS.take();
+    let read = with(|log| {
         let mut taken = 0;
         for slot in out.iter_mut() {
             if log.read == log.committed {
@@ -115,7 +122,9 @@ pub fn read(out: &mut [u8]) -> (usize, u64) {
             taken += 1;
         }
         (taken, core::mem::take(&mut log.lost))
-    })
+    });
+    TURNS.give();
+    read
 }
 
 /// Sends the whole log on the hypervisor stream: the machine is about to stop.

@@ -4,11 +4,12 @@ use heapless::Deque;
 use hyp_abi::console::{Demux, Event, Stream};
 use hyp_abi::record::StreamKind;
 use hyp_core::dispatch::Machine;
+use hyp_core::dispatch::irq::CROSS_CPU;
 use hyp_core::vcpu::Vcpu;
 use hyp_core::vgic::{Lr, LrFile, hcr};
 
 use crate::reg::{isb, sysreg};
-use crate::uart::Uart;
+use crate::uart::CONSOLE;
 use crate::{gic, memory, time, world};
 
 sysreg! {
@@ -49,8 +50,8 @@ const RECEIVED: usize = 64;
 
 /// Devices of this CPU that the dispatcher reaches.
 pub struct Board {
-    /// Console transmitter.
-    pub uart: Uart,
+    /// Redistributor of this CPU.
+    pub redistributor: u64,
     demux: Demux,
     received: Deque<(u8, u8), RECEIVED>,
 }
@@ -59,7 +60,7 @@ impl Board {
     /// Before boot.
     pub const fn new() -> Self {
         Self {
-            uart: Uart::new(),
+            redistributor: crate::board::GICR,
             demux: Demux::new(),
             received: Deque::new(),
         }
@@ -239,22 +240,22 @@ impl Machine for Board {
 
     #[inline]
     fn console_room(&self) -> bool {
-        self.uart.has_room()
+        CONSOLE.with(|uart| uart.has_room())
     }
 
     fn console_put(&mut self, vm: u8, byte: u8) {
-        self.uart.put(Stream::Vm(vm), byte);
+        CONSOLE.with(|uart| uart.put(Stream::Vm(vm), byte));
     }
 
     fn console_interrupt(&mut self) {
-        let Self {
-            uart, demux, received, ..
-        } = self;
-        uart.interrupt(|byte| {
-            if let Some(Event::Data(Stream::Vm(vm), byte)) = demux.push(byte) {
-                // A full buffer means the guest's own FIFO overran long ago.
-                let _ = received.push_back((vm, byte));
-            }
+        let Self { demux, received, .. } = self;
+        CONSOLE.with(|uart| {
+            uart.interrupt(|byte| {
+                if let Some(Event::Data(Stream::Vm(vm), byte)) = demux.push(byte) {
+                    // A full buffer means the guest's own FIFO overran long ago.
+                    let _ = received.push_back((vm, byte));
+                }
+            });
         });
     }
 
@@ -263,7 +264,7 @@ impl Machine for Board {
     }
 
     fn report(&mut self, kind: StreamKind, payload: &[u8]) {
-        self.uart.record(kind, payload);
+        CONSOLE.with(|uart| uart.record(kind, payload));
     }
 
     fn write_guest(&mut self, pa: u64, bytes: &[u8]) {
@@ -287,6 +288,11 @@ impl Machine for Board {
 
     fn release_fp(&mut self) {
         world::trap_fp(true);
+    }
+
+    fn kick(&mut self, cpu: u32) {
+        crate::reg::dsb_ishst();
+        gic::send(CROSS_CPU, cpu);
     }
 
     fn power_off(&mut self) {

@@ -25,6 +25,7 @@ mod setup;
 mod sites;
 mod state;
 mod time;
+mod turn;
 mod uart;
 mod vectors;
 mod world;

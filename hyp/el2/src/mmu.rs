@@ -93,8 +93,8 @@ pub fn init(ram_base: u64, ram_end: u64) {
     enable();
 }
 
-/// Sets this CPU's translation registers and turns the MMU on.
-fn enable() {
+/// Sets this CPU's translation registers and turns the MMU on; the tables are those that [`init`] filled.
+pub fn enable() {
     MAIR::write(MAIR_VALUE);
     TCR::write(TCR_VALUE);
     TTBR0::write(core::ptr::from_ref(&LEVEL1).addr() as u64);

@@ -13,8 +13,8 @@ sysreg! {
     TPIDR_EL2 = "tpidr_el2", r;
 }
 
-/// CPUs this image can run. One today; everything in [`State`] is the CPU's own, so more need no other shape.
-pub const CPUS: usize = 1;
+/// CPUs this image can run.
+pub const CPUS: usize = hyp_core::mail::CPUS_MAX;
 /// Bytes of an EL2 stack: the verifier's step is the deepest user.
 pub const STACK_BYTES: usize = 128 * 1024;
 const GUARD_BYTES: usize = 4096;
@@ -58,6 +58,28 @@ pub fn context<'a>() -> &'a mut Context {
     // SAFETY: 1. TPIDR_EL2 is the address of this CPU's state from boot on, and the context of the same block is that far behind
     // it. 2. No other reference to it is alive: see above.
     unsafe { &mut *at }
+}
+
+/// The states of all CPUs, before any guest runs and any other CPU starts.
+pub struct Blocks(());
+
+impl Blocks {
+    /// The boot CPU asks once, and gives them up before it goes on.
+    pub const fn at_boot() -> Self {
+        Self(())
+    }
+
+    /// State of CPU `index`.
+    pub fn of(&mut self, index: usize) -> Option<&mut State> {
+        // SAFETY: 1. Only the boot CPU runs, and it has made no other reference into the blocks yet. 2. `&mut self` keeps
+        // two of these from being alive at once.
+        state_of(index).map(|state| unsafe { &mut *state })
+    }
+}
+
+/// Where the state of CPU `index` is. The boot CPU fills it before that CPU starts; from then on it is that CPU's alone.
+pub fn state_of(index: usize) -> Option<*mut State> {
+    BLOCKS.get(index).map(|block| block.state.get())
 }
 
 /// True for an address in a guard page.

@@ -70,8 +70,10 @@ barrier! {
     dsb_nsh = "dsb nsh";
     /// Sleeps until an interrupt is pending (also while masked).
     wfi = "wfi";
-    /// Drops EL2's own stage-1 translations on this CPU.
-    tlbi_alle2 = "tlbi alle2";
+    /// Drops EL2's own stage-1 translations on every CPU.
+    tlbi_alle2 = "tlbi alle2is";
+    /// Completes this CPU's stores before those that follow, for the other CPUs.
+    dsb_ishst = "dsb ishst";
     /// Drops all stage-1 and stage-2 translations of EL1 and EL0 in the inner shareable domain.
     tlbi_alle1is = "tlbi alle1is";
     /// Drops the instruction caches of the inner shareable domain.

@@ -6,18 +6,21 @@ use core::sync::atomic::AtomicU64;
 use hyp_abi::config::{self, Channel, Device, DeviceKind, Header, Segment, Vm};
 use hyp_abi::config_fault::{ConfigFault, RecordKind};
 use hyp_abi::rights::ChannelRights;
-use hyp_abi::{PathId, Rights};
+use hyp_abi::{PathId, Rights, VMS_MAX};
 use hyp_core::addr::{Ipa, Pa};
 use hyp_core::admit::rta::Task;
 use hyp_core::config::{BadConfig, Config, Limits};
-use hyp_core::cpu::{Cpu, VCPUS_PER_VM};
+use hyp_core::cpu::{Cpu, VCPU_SLOTS};
 use hyp_core::dispatch::fast::{GICD_IPA, GICR_IPA};
 use hyp_core::ipc::EndSpec;
+use hyp_core::mail::VCPUS_PER_VM;
 use hyp_core::probe::Quota;
 use hyp_core::stage2::{ENTRIES, PoolPages, Prot, Stage2, TablePool};
+use hyp_core::vcpu::MPIDR_0;
 use hyp_core::vgic::{DIST_BYTES, REDIST_BYTES, Vgic};
 
 use crate::machine::{USABLE, list_registers};
+use crate::percpu::Blocks;
 use crate::{board, gic, image, memory};
 
 /// Pages of stage-2 tables: a root and three more for each VM, and one for each pass-through device's 2 MiB.
@@ -58,49 +61,137 @@ fn configuration() -> Result<Config<'static>, BadConfig> {
     Config::validate(blob, &limits)
 }
 
-/// Builds every VM of the configuration and puts its vCPU on the run queue. Returns how many.
-pub fn build(cpu: &mut Cpu) -> Result<u32, BadConfig> {
+/// What is known of a VM when its vCPUs are placed.
+#[derive(Clone, Copy, Default)]
+struct Placed {
+    /// vCPUs it has.
+    vcpus: u8,
+    /// CPU of its first vCPU.
+    home: usize,
+}
+
+/// Builds every VM of the configuration and puts its first vCPU on the run queue of its CPU. Returns how many VMs and CPUs.
+pub fn build(blocks: &mut Blocks) -> Result<(u32, u32), BadConfig> {
     let config = configuration()?;
     let header = *config.header();
     let usable = USABLE & ((1u64 << list_registers()) - 1) as u32;
     let base = core::ptr::from_ref(&PAGES).addr() as u64;
     let pages: &'static [[AtomicU64; ENTRIES]] = &PAGES.0;
     let mut pool: Pool = TablePool::new(pages, Pa(base), nothing_cached);
-    cpu.focus = header.focus as u8;
-    cpu.slice = if header.slice_ns == 0 {
+    let slice = if header.slice_ns == 0 {
         u64::MAX
     } else {
         crate::time::ticks_of_ns(header.slice_ns)
     };
-    for (vm, index) in config.vms().zip(0..) {
-        build_vm(cpu, &config, &mut pool, &vm, index, usable)?;
+    for index in 0..header.cpus {
+        let state = blocks
+            .of(index as usize)
+            .ok_or(bad(ConfigFault::NoSuchCpu, RecordKind::Header, index))?;
+        state.cpu.id = index;
+        state.cpu.focus = header.focus as u8;
+        state.cpu.slice = slice;
+        state.board.redistributor = board::GICR + u64::from(index) * REDIST_BYTES;
     }
-    for (record, index) in config.vcpus().zip(0..) {
-        let range = bad(ConfigFault::TooMany, RecordKind::Vcpu, index);
-        let vcpu = cpu.vcpus.get_mut(record.vm as usize).ok_or(range)?;
-        vcpu.vm = record.vm as u8;
-        if !cpu.sched.add(record.vm as usize, record.priority as u8) {
-            return Err(range);
+    let mut placed = [Placed::default(); VMS_MAX];
+    for record in config.vcpus() {
+        if let Some(vm) = placed.get_mut(record.vm as usize) {
+            if vm.vcpus == 0 {
+                vm.home = record.cpu as usize;
+            }
+            vm.vcpus += 1;
         }
     }
+    for (vm, index) in config.vms().zip(0..) {
+        let full = bad(ConfigFault::TooMany, RecordKind::Vm, index);
+        let place = *placed.get(index as usize).ok_or(full)?;
+        let home = blocks.of(place.home).ok_or(full)?;
+        build_vm(&mut home.cpu, &config, &mut pool, &vm, index, usable, place)?;
+    }
+    vcpus(blocks, &config, &placed, usable)?;
     // Nothing of another VM or of an earlier life may be readable: all of it is cleared, then filled.
     for vm in config.vms() {
         memory::clear(vm.pa_base, vm.mem_size);
     }
     for segment in config.segments() {
-        place(cpu, &segment);
+        if let Some(home) = placed.get(segment.vm as usize).and_then(|place| blocks.of(place.home)) {
+            self::place(&home.cpu, &segment);
+        }
     }
     for (record, index) in config.channels().zip(0..) {
-        channel(cpu, &config, &record).ok_or(bad(ConfigFault::TooMany, RecordKind::Channel, index))?;
+        let refused = bad(ConfigFault::TooMany, RecordKind::Channel, index);
+        let home = |vm: u32| placed.get(vm as usize).map(|place| place.home);
+        // A channel's ends are on one CPU: messages are words from one frame to the other.
+        let one = home(record.a_vm).filter(|cpu| home(record.b_vm) == Some(*cpu));
+        let state = one.and_then(|cpu| blocks.of(cpu)).ok_or(refused)?;
+        channel(&mut state.cpu, &config, &record).ok_or(refused)?;
     }
     probing(&config);
     crate::reg::dsb_ish();
     crate::reg::tlbi_alle1is();
     crate::reg::dsb_ish();
-    for index in 0..header.vms {
-        cpu.start(index as usize);
+    for (index, place) in placed.iter().enumerate().take(header.vms as usize) {
+        if let Some(state) = blocks.of(place.home) {
+            state.cpu.start(index);
+        }
     }
-    Ok(header.vms)
+    Ok((header.vms, header.cpus))
+}
+
+/// Gives every vCPU its slot. A vCPU that is not its VM's first gets a view of the VM beside it.
+fn vcpus(blocks: &mut Blocks, config: &Config<'_>, placed: &[Placed; VMS_MAX], usable: u32) -> Result<(), BadConfig> {
+    let mut seen = [0_u8; VMS_MAX];
+    let mut next = [VMS_MAX; crate::percpu::CPUS];
+    for (record, number) in config.vcpus().zip(0..) {
+        let range = bad(ConfigFault::TooMany, RecordKind::Vcpu, number);
+        let (vm, id) = (record.vm as usize, record.vm as u8);
+        let (Some(index), Some(place), Some(free)) =
+            (seen.get_mut(vm), placed.get(vm), next.get_mut(record.cpu as usize))
+        else {
+            return Err(range);
+        };
+        let slot = if *index == 0 { vm } else { *free };
+        if slot >= VCPU_SLOTS || usize::from(*index) >= VCPUS_PER_VM {
+            return Err(range);
+        }
+        if *index != 0 {
+            *free += 1;
+            let view = blocks.of(place.home).and_then(|home| home.cpu.vms.get(vm)).map(view_of);
+            let state = blocks.of(record.cpu as usize).ok_or(range)?;
+            if let (Some(to), Some(mut view)) = (state.cpu.vms.get_mut(slot), view) {
+                view.vgic = new_vgic(usable, *index, place.vcpus);
+                *to = view;
+            }
+        }
+        let cpu = &mut blocks.of(record.cpu as usize).ok_or(range)?.cpu;
+        let vcpu = cpu.vcpus.get_mut(slot).ok_or(range)?;
+        (vcpu.vm, vcpu.id, vcpu.index) = (slot as u8, id, *index);
+        vcpu.mpidr = MPIDR_0 | u64::from(*index);
+        if !cpu.sched.add(slot, record.priority as u8) {
+            return Err(range);
+        }
+        if let Some(known) = cpu.mail.vm(id) {
+            known.settle(*index, record.cpu, slot);
+        }
+        *index += 1;
+    }
+    Ok(())
+}
+
+/// What a vCPU of another CPU knows of its VM: everything that stays, and neither console nor life.
+fn view_of(vm: &hyp_core::cpu::Vm) -> hyp_core::cpu::Vm {
+    hyp_core::cpu::Vm {
+        alive: false,
+        ..vm.clone()
+    }
+}
+
+/// The interrupt controller's part of vCPU `index` of `vcpus`.
+fn new_vgic(usable: u32, index: u8, vcpus: u8) -> Vgic<1> {
+    let mut vgic = Vgic::new(1, usable);
+    vgic.set_place(index.into(), vcpus.into());
+    vgic.link_hardware(27);
+    vgic.link_hardware(30);
+    vgic
 }
 
 /// What the configuration says of probes: quotas, budgets, and the tasks whose deadlines must hold.
@@ -148,6 +239,7 @@ fn build_vm(
     record: &Vm,
     index: u32,
     usable: u32,
+    place: Placed,
 ) -> Result<(), BadConfig> {
     let full = bad(ConfigFault::TooMany, RecordKind::Vm, index);
     let mut stage2 = Stage2::new(pool).map_err(|_| full)?;
@@ -161,9 +253,8 @@ fn build_vm(
         )
         .map_err(|_| full)?;
     let vm = cpu.vms.get_mut(index as usize).ok_or(full)?;
-    vm.vgic = Vgic::new(VCPUS_PER_VM, usable);
-    vm.vgic.link_hardware(27);
-    vm.vgic.link_hardware(30);
+    vm.vgic = new_vgic(usable, 0, place.vcpus);
+    (vm.id, vm.vcpus, vm.restart) = (index as u8, place.vcpus, record.restart != 0);
     vm.ram = record.ipa_base..record.ipa_base + record.mem_size;
     vm.pa_base = record.pa_base;
     vm.entry = record.entry;
@@ -196,7 +287,7 @@ fn device(cpu: &mut Cpu, pool: &mut Pool, stage2: &mut Stage2, device: &Device) 
         owner.vgic.set_edge(device.intid);
     }
     *cpu.spi_owner.get_mut(device.intid.checked_sub(32)? as usize)? = device.vm as u8;
-    gic::enable_spi(device.intid, edge, 0);
+    gic::enable_spi(device.intid, edge, cpu.id.into());
     Some(())
 }
 

@@ -3,11 +3,14 @@
 //! Bytes go to the FIFO while it has room and else into a ring that the transmit interrupt drains. When the ring is full a
 //! guest sees its own transmitter full and keeps its byte, so nothing is lost and nothing waits.
 
+use core::cell::UnsafeCell;
+
 use heapless::Deque;
 use hyp_abi::console::{Mux, Stream};
 
 use crate::board::UART;
 use crate::mmio::{read32, write32};
+use crate::turn::Turns;
 
 const DR: u64 = UART;
 const FR: u64 = UART + 0x18;
@@ -33,7 +36,34 @@ const ENCODED_MAX: usize = 4;
 /// Most bytes moved to or from the FIFO in one exit: the PL011's FIFO is 16 or 32 deep.
 const BURST: usize = 32;
 
-/// The transmitter's state; one CPU owns it.
+/// The console, which all CPUs write to by turns. The longest turn is a console interrupt: [`BURST`] bytes each way.
+pub struct Shared {
+    turns: Turns,
+    uart: UnsafeCell<Uart>,
+}
+
+// SAFETY: 1. The content is reached by `with` alone, in turns.
+unsafe impl Sync for Shared {}
+
+/// The board's.
+pub static CONSOLE: Shared = Shared {
+    turns: Turns::new(),
+    uart: UnsafeCell::new(Uart::new()),
+};
+
+impl Shared {
+    /// Runs `turn` when it is this CPU's turn. `turn` must not ask for another.
+    #[inline]
+    pub fn with<R>(&self, turn: impl FnOnce(&mut Uart) -> R) -> R {
+        self.turns.take();
+        // SAFETY: 1. It is this CPU's turn, and nobody else's until it is given back.
+        let result = turn(unsafe { &mut *self.uart.get() });
+        self.turns.give();
+        result
+    }
+}
+
+/// The transmitter's state.
 pub struct Uart {
     mux: Mux,
     ring: Deque<u8, RING>,
@@ -77,7 +107,7 @@ impl Uart {
         }
     }
 
-    /// Sends one record of the hypervisor stream.
+    /// Sends one record of the hypervisor stream. One turn: no other CPU's record may come between its bytes.
     pub fn record(&mut self, kind: hyp_abi::record::StreamKind, payload: &[u8]) {
         let [low, high, ..] = (payload.len() as u32).to_le_bytes();
         for byte in [kind as u8, low, high] {

@@ -11,6 +11,7 @@ use hyp_core::vcpu::Vcpu;
 
 use crate::machine::Board;
 use crate::state::State;
+use crate::uart::CONSOLE;
 use crate::{pmu, time, world};
 
 global_asm!(
@@ -77,7 +78,9 @@ struct Parts<'a> {
 fn parts<'a>(state: *mut State, vcpu: *mut Vcpu) -> Parts<'a> {
     // SAFETY: 1. The vectors pass TPIDR_EL2, which boot set to this CPU's state; EL2 is entered once at a time and no other
     // reference into it is alive. 2. The place is not inside the ones below.
-    let vms = unsafe { &mut (*state).cpu.vms };
+    let all = unsafe { &mut (*state).cpu.vms };
+    // Of first vCPUs only: what another one asks for has no fast way.
+    let vms = all.first_chunk_mut().unwrap_or_else(|| unreachable!());
     // SAFETY: 1. and 2. As above.
     let paths = unsafe { &mut (*state).cpu.paths };
     // SAFETY: 1. and 2. As above.
@@ -373,7 +376,7 @@ pub fn resume(state: &mut State, path: PathId) -> ! {
             world::switch(cpu, board, to);
             slow::switched(cpu, board, from, to);
         }
-        Next::Off => system_end(board),
+        Next::Off => system_end(),
         Next::Idle => {
             cpu.account(time::ticks());
             cpu.note(path, pmu::read().wrapping_sub(cpu.entry));
@@ -401,8 +404,10 @@ extern "C" fn exit_woken(this: *mut State, entry: u64) -> ! {
 #[cold]
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn system_end(board: &mut Board) -> ! {
-    board.uart.record(hyp_abi::record::StreamKind::SystemOff, &[]);
-    board.uart.flush();
+extern "C" fn system_end() -> ! {
+    CONSOLE.with(|uart| {
+        uart.record(hyp_abi::record::StreamKind::SystemOff, &[]);
+        uart.flush();
+    });
     crate::power::off()
 }

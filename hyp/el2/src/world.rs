@@ -7,7 +7,6 @@ use hyp_core::cpu::{Cpu, Vm};
 use hyp_core::vcpu::{El1, Fp, Vcpu};
 use hyp_core::vgic::{Leaving, Lr, LrFile, SavedLrs};
 
-use crate::board::GICR;
 use crate::machine::{Board, ICH_HCR, LIST_REGISTERS, USABLE};
 use crate::mmio::{read32, write32};
 use crate::reg::{isb, sysreg};
@@ -21,6 +20,7 @@ sysreg! {
     CNTP_CTL = "cntp_ctl_el0", r;
     CNTP_CVAL = "cntp_cval_el0", r;
     VTTBR = "vttbr_el2", rw;
+    VMPIDR = "vmpidr_el2", rw;
     CPTR = "cptr_el2", rw;
 }
 
@@ -29,8 +29,9 @@ const CPTR_BASE: u64 = 0x33ff | 1 << 20;
 const CPTR_FP: u64 = 1 << 10;
 /// PPIs of the two EL1 timers in GICR_ISACTIVER0.
 const TIMER_PPIS: u32 = 1 << 27 | 1 << 30;
-const ISACTIVER0: u64 = GICR + 0x1_0300;
-const ICACTIVER0: u64 = GICR + 0x1_0380;
+/// From a redistributor's base.
+const ISACTIVER0: u64 = 0x1_0300;
+const ICACTIVER0: u64 = 0x1_0380;
 
 /// Counter value at which the loaded vCPU's timer that interrupts was due: the earlier of those that are.
 pub fn timer_due() -> u64 {
@@ -166,7 +167,7 @@ fn save_interrupts(leaving: Leaving<'_>, board: &Board) {
     } else {
         0
     };
-    let active = read32(ISACTIVER0) & TIMER_PPIS;
+    let active = read32(board.redistributor + ISACTIVER0) & TIMER_PPIS;
     leaving.saved.save(leaving.full, hcr, active);
     each_list_register!(N => {
         if leaving.full >> N & 1 != 0 {
@@ -174,7 +175,7 @@ fn save_interrupts(leaving: Leaving<'_>, board: &Board) {
         }
     });
     if active != 0 {
-        write32(ICACTIVER0, active);
+        write32(board.redistributor + ICACTIVER0, active);
     }
 }
 
@@ -192,7 +193,7 @@ fn load_interrupts(saved: &mut SavedLrs, board: &mut Board, stale: u32) {
     ICH_HCR::write(saved.hcr().into());
     let active = saved.take_more(crate::gic::deactivate);
     if active != 0 {
-        write32(ISACTIVER0, active);
+        write32(board.redistributor + ISACTIVER0, active);
     }
 }
 
@@ -237,7 +238,8 @@ pub fn switch(cpu: &mut Cpu, board: &mut Board, to: usize) {
     }
     cpu.loaded = to as u32;
     let Some((vcpu, vm)) = cpu.running() else { return };
-    crate::percpu::context().set_running(vcpu.vm, vcpu.index);
+    crate::percpu::context().set_running(vcpu.id, vcpu.index);
+    VMPIDR::write(vcpu.mpidr);
     VTTBR::write(vm.vttbr);
     each_pair!(load_pair, &vcpu.el1);
     ICH_AP0R0::write(vcpu.el1.ap0r0);

@@ -11,7 +11,7 @@ use crate::cpu::Vm;
 use crate::exit::{Access, Esr, fault_ipa, sysreg};
 use crate::psci::{self, Action, Power};
 use crate::vcpu::{Frame, Vcpu};
-use crate::vgic::{DIST_BYTES, REDIST_BYTES, SgiKind};
+use crate::vgic::{DIST_BYTES, REDIST_BYTES, SgiKind, is_for_first_only};
 
 /// Guest platform: distributor.
 pub const GICD_IPA: u64 = 0x0800_0000;
@@ -52,6 +52,9 @@ pub fn psci_call<M: Machine>(vcpu: &mut Vcpu, vm: &Vm, m: &mut M) -> bool {
         return false;
     }
     let x = [vcpu.frame.x::<1>(), vcpu.frame.x::<2>(), vcpu.frame.x::<3>()];
+    if vm.vcpus > 1 && psci::is_about_vcpus(function) {
+        return false;
+    }
     let Action::Return(value) = psci::call(function, x, &[Power::On], &vm.ram) else {
         return false;
     };
@@ -156,10 +159,10 @@ pub fn uart<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAcce
     m.vm_exit(PathId::MmioUart);
     let value = if at.access.write {
         let stored = at.access.stored(vcpu.frame.get(at.access.register));
-        uart_write(vcpu.vm, vm, m, offset, stored as u32);
+        uart_write(vcpu.vm, vm, m, offset, stored as u32, 0);
         stored
     } else {
-        uart_read(vm, m, offset)
+        uart_read(vm, m, offset, 0)
     };
     complete(vcpu, m, PathId::MmioUart, at, value);
 }
@@ -183,28 +186,29 @@ const FR: u32 = 0x18;
 const FR_TXFF: u64 = 1 << 5;
 const FR_TXFE: u64 = 1 << 7;
 
-fn uart_read<M: Machine>(vm: &mut Vm, m: &mut M, offset: u32) -> u64 {
+/// `cur`: see [`crate::vgic::Vgic::raise`].
+pub(super) fn uart_read<M: Machine>(vm: &mut Vm, m: &mut M, offset: u32, cur: usize) -> u64 {
     let value = u64::from(vm.uart.read(offset));
     if offset == FR && !m.console_room() {
         return value & !FR_TXFE | FR_TXFF;
     }
-    uart_line(vm, m);
+    uart_line(vm, m, cur);
     value
 }
 
-fn uart_write<M: Machine>(id: u8, vm: &mut Vm, m: &mut M, offset: u32, value: u32) {
+pub(super) fn uart_write<M: Machine>(id: u8, vm: &mut Vm, m: &mut M, offset: u32, value: u32, cur: usize) {
     if let Some(byte) = vm.uart.write(offset, value) {
         m.console_put(id, byte);
     }
-    uart_line(vm, m);
+    uart_line(vm, m, cur);
 }
 
 /// Tells the distributor the level of the UART's interrupt output.
-pub(super) fn uart_line<M: Machine>(vm: &mut Vm, m: &mut M) {
-    let _ = vm.vgic.set_line(vm.uart_intid, vm.uart.irq(), 0, m);
+pub(super) fn uart_line<M: Machine>(vm: &mut Vm, m: &mut M, cur: usize) {
+    let _ = vm.vgic.set_line(vm.uart_intid, vm.uart.irq(), cur, m);
 }
 
-/// A write of ICC_SGI1R_EL1; false for any other system register.
+/// A write of ICC_SGI1R_EL1 that names the vCPU itself alone; false for anything else.
 #[inline(always)]
 pub fn sgi<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, esr: Esr) -> bool {
     let access = esr.sysreg();
@@ -212,6 +216,9 @@ pub fn sgi<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, esr: Esr) -> boo
         return false;
     }
     let value = vcpu.frame.get(access.register);
+    if !is_for_first_only(value) {
+        return false;
+    }
     m.vm_exit(PathId::SysregSgi);
     let _ = vm.vgic.send_sgi(SgiKind::Group1, value, 0, m);
     m.virq_inject(

@@ -4,7 +4,7 @@ use hyp_abi::call::CURSOR_END;
 use hyp_abi::record::{PathRecord, StopCause};
 use hyp_abi::{ABI_VERSION, Call, PathId, Rights, Status};
 
-use super::{Machine, ipc, power};
+use super::{Machine, ipc, power, smp};
 use crate::cpu::{Cpu, PathStat};
 use crate::psci::{self, Power};
 
@@ -62,7 +62,9 @@ pub fn call<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut
     if psci::is_ours(function as u32) {
         return smc(cpu, m);
     }
-    let Some(call) = decode(function) else {
+    // Channels belong to the first vCPU.
+    let call = decode(function).filter(|call| slot < hyp_abi::VMS_MAX || !is_ipc(*call));
+    let Some(call) = call else {
         m.vm_exit(PathId::HypercallInfo);
         m.hypercall(PathId::HypercallInfo, &vcpu.frame);
         vcpu.frame.set(0, Status::NotSupported.x0());
@@ -119,13 +121,29 @@ pub fn call<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut
     }
 }
 
+/// Calls on channels.
+const fn is_ipc(call: Call) -> bool {
+    matches!(
+        call,
+        Call::IpcCall
+            | Call::IpcRecv
+            | Call::IpcReply
+            | Call::IpcReplyRecv
+            | Call::Notify
+            | Call::NotifyWait
+            | Call::ChannelInfo
+    )
+}
+
 /// SMC: PSCI and SMCCC only.
 pub fn smc<M: Machine>(cpu: &mut Cpu, m: &mut M) -> PathId {
+    let (powers, vcpus) = smp::powers(cpu);
     let Some((vcpu, vm)) = cpu.running() else {
         return PathId::Psci;
     };
     let x = [1, 2, 3].map(|n| vcpu.frame.get(n));
-    let action = psci::call(vcpu.frame.get(0) as u32, x, &[Power::On], &vm.ram);
+    let powers = powers.get(..vcpus).unwrap_or(&[Power::On]);
+    let action = psci::call(vcpu.frame.get(0) as u32, x, powers, &vm.ram);
     let path = if matches!(action, psci::Action::Return(_) | psci::Action::ReturnUid(_)) {
         PathId::Psci
     } else {
@@ -170,10 +188,18 @@ fn put(cpu: &mut Cpu, slot: usize, out: [u64; 3]) {
 fn info(cpu: &mut Cpu, slot: usize, call: Call, x1: u64) {
     let ends = cpu.ipc.end_count(slot) as u64;
     let channel = cpu.ipc.info(slot, x1);
+    let me = cpu.id;
     let Some((vcpu, vm)) = cpu.running() else { return };
     let out: &[u64] = match call {
         Call::Version => &[0, ABI_VERSION.into(), 1],
-        Call::VmInfo => &[0, vcpu.vm.into(), vm.rights.bits().into(), ends, vcpu.index.into(), 0],
+        Call::VmInfo => &[
+            0,
+            vcpu.id.into(),
+            vm.rights.bits().into(),
+            ends,
+            vcpu.index.into(),
+            me.into(),
+        ],
         _ => match channel {
             Some(i) => &[
                 0,
@@ -247,6 +273,7 @@ fn vms<M: Machine>(cpu: &Cpu, m: &mut M, slot: usize, x: [u64; 6]) -> [u64; 3] {
         .vms
         .iter()
         .zip(&cpu.vcpus)
+        .take(hyp_abi::VMS_MAX)
         .enumerate()
         .skip(x[0].min(hyp_abi::VMS_MAX as u64) as usize);
     for (id, (vm, vcpu)) in records.filter(|(_, (vm, _))| vm.vttbr != 0) {

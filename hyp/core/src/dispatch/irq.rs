@@ -3,9 +3,10 @@
 use hyp_abi::PathId;
 use probe_vm::points::{Cause, NOBODY, TimerKind};
 
-use super::Machine;
 use super::fast::{MAINTENANCE, PHYSICAL_TIMER, SPECIAL, VIRTUAL_TIMER, timer, uart_line};
+use super::{Machine, smp};
 use crate::cpu::{Cpu, NO_OWNER};
+use crate::mail::order;
 use crate::sched::SLOTS;
 use crate::vcpu::Run;
 
@@ -13,6 +14,8 @@ use crate::vcpu::Run;
 const HYP_TIMER: u32 = 26;
 /// Physical console.
 const CONSOLE: u32 = 33;
+/// SGI by which CPUs tell one another to look at their mail.
+pub const CROSS_CPU: u32 = 0;
 /// First SPI.
 const FIRST_SPI: u32 = 32;
 /// Most received bytes one console interrupt hands out: what the receive buffer holds.
@@ -58,6 +61,11 @@ pub fn serve<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32) -> PathId {
             m.deactivate(intid);
         }
         PathId::IrqDevice => device(cpu, m, intid, owner),
+        _ if intid == CROSS_CPU => {
+            // Ended first: what comes from now on interrupts again.
+            m.deactivate(intid);
+            smp::receive(cpu, m);
+        }
         _ => m.deactivate(intid),
     }
     path
@@ -81,7 +89,7 @@ fn alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
         let due = cpu.wakeups.nearest();
         let Some(slot) = cpu.wakeups.take_due(now) else { break };
         let Some(vcpu) = cpu.vcpus.get_mut(slot) else { continue };
-        let vm = u32::from(vcpu.vm);
+        let vm = u32::from(vcpu.id);
         m.timer(PathId::IrqTimer, due, TimerKind::VtimerAway as u32, vm);
         if vcpu.run == Run::Wfi {
             // Its own timer interrupts as soon as it is loaded.
@@ -105,17 +113,43 @@ fn console<M: Machine>(cpu: &mut Cpu, m: &mut M) {
         let Some(vm) = cpu.vms.get_mut(usize::from(to)) else {
             continue;
         };
-        if !vm.alive {
+        if vm.alive {
+            vm.uart.receive(byte);
+            received(cpu, m, PathId::IrqUart, to.into());
             continue;
         }
-        vm.uart.receive(byte);
-        if cpu.loaded == u32::from(to) {
-            uart_line(vm, m);
-            wake_loaded(cpu, m, PathId::IrqUart, Cause::Emulated, CONSOLE);
-        } else {
-            let _ = vm.vgic.set_line(vm.uart_intid, vm.uart.irq(), usize::MAX, m);
-            wake_away(cpu, m, PathId::IrqUart, usize::from(to), Cause::Emulated, CONSOLE);
+        let known = cpu.mail.vm(to);
+        if let Some((known, (there, slot))) = known.and_then(|k| Some((k, k.place(0)?)))
+            && there != cpu.id
+        {
+            known.type_key(byte);
+            cpu.mail.send_order(there, slot, order::KEYS);
+            m.kick(there);
         }
+    }
+}
+
+/// Bytes for the console of VM `slot` came from the CPU that has the keyboard.
+pub(super) fn keys<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
+    let mail = cpu.mail;
+    let Some(vm) = cpu.vms.get_mut(slot) else { return };
+    let Some(known) = mail.vm(vm.id) else { return };
+    for _ in 0..TAKE_MAX {
+        let Some(byte) = known.take_key() else { break };
+        vm.uart.receive(byte);
+    }
+    received(cpu, m, PathId::IrqOther, slot);
+}
+
+/// The console of VM `slot` has received something.
+fn received<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize) {
+    let loaded = cpu.loaded as usize == slot;
+    let Some(vm) = cpu.vms.get_mut(slot) else { return };
+    uart_line(vm, m, if loaded { 0 } else { usize::MAX });
+    if loaded {
+        wake_loaded(cpu, m, path, Cause::Emulated, CONSOLE);
+    } else {
+        wake_away(cpu, m, path, slot, Cause::Emulated, CONSOLE);
     }
 }
 
@@ -147,7 +181,7 @@ pub(super) fn wake_loaded<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, ca
     let Some((vcpu, vm)) = cpu.running() else { return };
     if vcpu.run == Run::Wfi && vm.vgic.wants_cpu(0, m, vmcr) {
         vcpu.run = Run::Ready;
-        let id = vcpu.vm.into();
+        let id = vcpu.id.into();
         let _ = cpu.sched.wake(slot);
         m.vcpu_wake(path, id, cause as u32, detail);
     }
@@ -157,8 +191,8 @@ pub(super) fn wake_loaded<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, ca
 pub(super) fn wake_away<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, cause: Cause, detail: u32) {
     let waited = cpu.vcpus.get(slot).is_some_and(|v| v.run == Run::Wfi);
     cpu.wake_for_interrupt(slot);
-    if waited && cpu.vcpus.get(slot).is_some_and(|v| v.run == Run::Ready) {
-        m.vcpu_wake(path, slot as u32, cause as u32, detail);
+    if let Some(vcpu) = cpu.vcpus.get(slot).filter(|v| waited && v.run == Run::Ready) {
+        m.vcpu_wake(path, vcpu.id.into(), cause as u32, detail);
     }
 }
 

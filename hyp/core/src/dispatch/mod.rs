@@ -14,6 +14,7 @@ mod ipc;
 pub mod irq;
 mod power;
 pub mod slow;
+mod smp;
 #[cfg(test)]
 mod tests;
 
@@ -81,6 +82,8 @@ pub trait Machine: LrFile + Points {
     fn switch_fp(&mut self, vcpus: &mut [crate::vcpu::Vcpu], from: u32, to: u32);
     /// Nobody owns the FP unit any more: the next access traps.
     fn release_fp(&mut self);
+    /// Interrupts CPU `cpu`, which then looks at its mail. Orders this CPU's stores before it.
+    fn kick(&mut self, cpu: u32);
     /// All VMs have stopped.
     fn power_off(&mut self);
     /// Takes log bytes: (bytes, frames lost).

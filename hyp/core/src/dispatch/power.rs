@@ -4,22 +4,18 @@ use hyp_abi::record::{StopCause, StreamKind, VmStopped};
 use hyp_abi::{PathId, Rights};
 use probe_vm::points::{Block, Cause};
 
-use super::{Machine, slow};
-use crate::cpu::Cpu;
+use super::{Machine, slow, smp};
+use crate::cpu::{Cpu, NO_SLOT};
 use crate::exit::fault_ipa;
-use crate::psci::{Action, error};
+use crate::mail::{VCPUS_PER_VM, VmMail, order};
+use crate::psci::{Action, Power};
 use crate::vcpu::Run;
 
 /// Carries out a PSCI decision; `Action::Return` was most likely served by the fast path.
 pub fn carry_out<M: Machine>(cpu: &mut Cpu, m: &mut M, action: Action) -> PathId {
-    let mut x0 = |value: u64| {
-        if let Some((vcpu, _)) = cpu.running() {
-            vcpu.frame.set(0, value);
-        }
-    };
     match action {
         Action::Return(value) => {
-            x0(value);
+            result(cpu, value);
             return PathId::Psci;
         }
         Action::ReturnUid(words) => {
@@ -31,16 +27,36 @@ pub fn carry_out<M: Machine>(cpu: &mut Cpu, m: &mut M, action: Action) -> PathId
             return PathId::Psci;
         }
         Action::Suspend => {
-            x0(0);
+            result(cpu, 0);
             slow::suspend(cpu, m, PathId::PsciPower);
         }
-        // One vCPU for each VM: there is none to be turned on.
-        Action::CpuOn { .. } => x0(error::INVALID_PARAMETERS),
-        Action::CpuOff => stop(cpu, m, StopCause::PowerOff, 0),
+        Action::CpuOn { target, entry, context } => {
+            let x0 = smp::cpu_on(cpu, m, target, entry, context);
+            result(cpu, x0);
+        }
+        Action::CpuOff => cpu_off(cpu, m),
         Action::SystemOff => system_off(cpu, m),
         Action::SystemReset => stop(cpu, m, StopCause::Reset, 0),
     }
     PathId::PsciPower
+}
+
+fn result(cpu: &mut Cpu, x0: u64) {
+    if let Some((vcpu, _)) = cpu.running() {
+        vcpu.frame.set(0, x0);
+    }
+}
+
+/// The running vCPU goes off; with the last one that is on, the VM.
+fn cpu_off<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+    let (powers, vcpus) = smp::powers(cpu);
+    let on = powers.iter().take(vcpus).filter(|power| **power != Power::Off).count();
+    if on <= 1 {
+        return stop(cpu, m, StopCause::PowerOff, 0);
+    }
+    let slot = cpu.loaded as usize;
+    quiet(cpu, slot, Run::Off);
+    m.vcpu_block(PathId::PsciPower, Block::Off as u32, u32::MAX);
 }
 
 fn system_off<M: Machine>(cpu: &mut Cpu, m: &mut M) {
@@ -49,18 +65,33 @@ fn system_off<M: Machine>(cpu: &mut Cpu, m: &mut M) {
         .is_some_and(|(_, vm)| vm.rights.contains(Rights::SYSTEM_OFF));
     stop(cpu, m, StopCause::PowerOff, 0);
     if whole {
-        cpu.alive = 0;
+        cpu.off = true;
     }
 }
 
-/// Stops the running VM: report, channels, devices. EL2 and the others go on.
+/// The vCPU in `slot` runs no more.
+fn quiet(cpu: &mut Cpu, slot: usize, run: Run) {
+    let Some(vcpu) = cpu.vcpus.get_mut(slot) else { return };
+    vcpu.run = run;
+    vcpu.pending = None;
+    if let Some(known) = cpu.mail.vm(vcpu.id) {
+        known.set_power(vcpu.index.into(), Power::Off);
+    }
+    let _ = cpu.sched.block(slot);
+    cpu.wakeups.set(slot, None);
+    if cpu.fp_owner == slot as u32 {
+        cpu.fp_owner = NO_SLOT;
+    }
+}
+
+/// Stops the running vCPU's VM: report, channels, devices, and its other vCPUs. EL2 and the other VMs go on.
 pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
     let slot = cpu.loaded as usize;
-    let Some((vcpu, vm)) = cpu.running() else { return };
-    let id = vcpu.vm;
+    let Some((vcpu, _)) = cpu.running() else { return };
+    let (id, index) = (vcpu.id, vcpu.index);
     let mut record = VmStopped {
         vm: id.into(),
-        vcpu: vcpu.index.into(),
+        vcpu: index.into(),
         cause: cause as u32,
         code,
         esr: m.esr(),
@@ -74,27 +105,58 @@ pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
     for (n, x) in (0..).zip(record.x.iter_mut()) {
         *x = vcpu.frame.get(n);
     }
-    vcpu.run = Run::Stopped;
-    vm.alive = false;
-    vm.faulted = !matches!(cause, StopCause::PowerOff) && code != 0
-        || matches!(cause, StopCause::MemoryFault | StopCause::UnknownException);
     let mut bytes = [0; VmStopped::SIZE];
     if record.write(&mut bytes).is_some() {
         m.report(StreamKind::VmStopped, &bytes);
     }
-    cpu.alive = cpu.alive.saturating_sub(1);
-    let _ = cpu.sched.block(slot);
-    cpu.wakeups.set(slot, None);
-    if cpu.fp_owner == slot as u32 {
-        cpu.fp_owner = crate::cpu::NO_SLOT;
-        m.release_fp();
+    quiet(cpu, slot, Run::Stopped);
+    m.vcpu_block(PathId::PsciPower, Block::Off as u32, u32::MAX);
+    let faulted = !matches!(cause, StopCause::PowerOff) && code != 0
+        || matches!(cause, StopCause::MemoryFault | StopCause::UnknownException);
+    let (mail, me) = (cpu.mail, cpu.id);
+    let Some(known) = mail.vm(id) else { return };
+    known.set_faulted(faulted);
+    for other in 0..VCPUS_PER_VM {
+        match known.place(other) {
+            Some((there, to)) if there != me => {
+                mail.send_order(there, to, order::STOP);
+                m.kick(there);
+            }
+            Some((_, to)) if to != slot => stopped_elsewhere(cpu, m, to),
+            _ => {}
+        }
     }
+    if index == 0 {
+        ended(cpu, m, id);
+    }
+}
+
+/// Another vCPU of the VM stopped it: so does the one in `slot`.
+pub(super) fn stopped_elsewhere<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
+    let Some(vcpu) = cpu.vcpus.get(slot).filter(|vcpu| vcpu.run != Run::Stopped) else {
+        return;
+    };
+    let (id, index) = (vcpu.id, vcpu.index);
+    quiet(cpu, slot, Run::Stopped);
+    if index == 0 {
+        ended(cpu, m, id);
+    }
+}
+
+/// The end of what the VM has on the CPU of its first vCPU: its life, devices, channels, probes.
+fn ended<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
+    let mail = cpu.mail;
+    let Some(vm) = cpu.vms.get_mut(usize::from(id)).filter(|vm| vm.alive) else {
+        return;
+    };
+    vm.alive = false;
+    vm.faulted = mail.vm(id).is_some_and(VmMail::faulted);
+    cpu.off |= mail.stopped();
     for (intid, owner) in (32..).zip(cpu.spi_owner) {
         if owner == id {
             m.disable_spi(intid);
         }
     }
-    m.vcpu_block(PathId::PsciPower, Block::Off as u32, u32::MAX);
     cpu.hazard |= 1 << id;
     partners(cpu, m, usize::from(id));
 }

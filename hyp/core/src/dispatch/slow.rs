@@ -3,7 +3,7 @@
 use hyp_abi::PathId;
 use probe_vm::points::{Block, NOBODY, Switch};
 
-use super::{Machine, Services, Switched, fast, hypercall, id_register_mask, irq, power};
+use super::{Machine, Services, Switched, fast, hypercall, id_register_mask, irq, power, smp};
 use crate::cpu::{Cpu, Deferred, NO_SLOT};
 use crate::exit::{Esr, class, fault_ipa, sysreg};
 use crate::vcpu::Run;
@@ -36,7 +36,8 @@ fn sync<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut S) 
         class::FP => fp(cpu, m),
         class::SYSREG => system_register(cpu, m, esr),
         // What is an access to an emulated device was served by the fast part.
-        class::DATA_ABORT | class::INSTRUCTION_ABORT => fault(cpu, m),
+        class::DATA_ABORT => smp::data_abort(cpu, m, esr).unwrap_or_else(|| fault(cpu, m)),
+        class::INSTRUCTION_ABORT => fault(cpu, m),
         _ => {
             m.vm_exit(PathId::Sysreg);
             m.inject_undefined();
@@ -97,9 +98,7 @@ fn system_register<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
     let Some((vcpu, vm)) = cpu.running() else { return path };
     let mut value = vcpu.frame.get(access.register);
     match kind {
-        Some(kind) if access.write => {
-            let _ = vm.vgic.send_sgi(kind, value, 0, m);
-        }
+        Some(kind) if access.write => smp::send_sgi(cpu, m, kind, value),
         Some(_) => {
             m.inject_undefined();
             return path;
@@ -146,7 +145,7 @@ pub enum Next {
 /// Chooses the next vCPU and sets EL2's timer. Called after every slow exit.
 #[inline(always)]
 pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) -> Next {
-    if cpu.alive == 0 {
+    if cpu.off {
         return Next::Off;
     }
     let before = cpu.sched.current();
@@ -191,7 +190,7 @@ fn changed<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, before: Option<us
 fn who(cpu: &Cpu, slot: u32) -> (u32, u32) {
     cpu.vcpus
         .get(slot as usize)
-        .map_or((NOBODY, 0), |v| (v.vm.into(), v.index.into()))
+        .map_or((NOBODY, 0), |v| (v.id.into(), v.index.into()))
 }
 
 /// Why the loaded vCPU gives way.

@@ -33,7 +33,7 @@ mod walk;
 mod word;
 
 pub use lr::{Lr, LrFile, SavedLrs, hcr};
-pub use sgi::SgiKind;
+pub use sgi::{SgiKind, is_for_first_only, targets};
 
 use iface::Iface;
 use word::Word;
@@ -76,6 +76,10 @@ pub struct Vgic<const N: usize> {
     spi: [Word; SPI_WORDS],
     /// GICD_IROUTER Aff2.Aff1.Aff0 of each SPI.
     route: [u32; SPIS],
+    /// Affinity of vCPU 0 here: a VM whose vCPUs are on several CPUs has one `Vgic` for each of them.
+    first: u32,
+    /// vCPUs of the whole VM. Shared interrupts routed to any of them come to the vCPUs that are here.
+    total: u32,
 }
 
 /// Private interrupts and list-register books of one vCPU.
@@ -93,6 +97,8 @@ struct Redist {
 /// All interrupts that one vCPU can see.
 struct View<'a> {
     cpu: u32,
+    /// SPIs routed to affinities from `cpu` up to here belong to it.
+    reach: u32,
     private: &'a mut Word,
     spi: &'a mut [Word; SPI_WORDS],
     route: &'a [u32; SPIS],
@@ -113,7 +119,10 @@ impl View<'_> {
     fn is_mine(&self, intid: u32) -> bool {
         match intid.checked_sub(32) {
             None => true,
-            Some(spi) => self.route.get(spi as usize).is_some_and(|to| *to == self.cpu),
+            Some(spi) => self
+                .route
+                .get(spi as usize)
+                .is_some_and(|to| (self.cpu..self.reach).contains(to)),
         }
     }
 }
@@ -155,6 +164,8 @@ impl<const N: usize> Vgic<N> {
                     saved: SavedLrs::new(0),
                 }
             }; N],
+            first: 0,
+            total: vcpus as u32,
         }
         .with_usable(usable)
     }
@@ -166,6 +177,33 @@ impl<const N: usize> Vgic<N> {
             i += 1;
         }
         self
+    }
+
+    /// Makes this the part of one vCPU: that of affinity `first` of a VM with `total` vCPUs.
+    pub const fn set_place(&mut self, first: u32, total: u32) {
+        self.first = first;
+        self.total = total;
+    }
+
+    /// The private part as after reset: its vCPU starts.
+    pub fn restart(&mut self) {
+        for c in &mut self.cpus {
+            let (hw, usable) = (c.word.hw, c.saved.usable());
+            c.word = Word::new(0xffff);
+            c.word.hw = hw;
+            c.saved = SavedLrs::new(usable);
+            c.iface = Iface::new();
+            c.asleep = true;
+            for intid in 0..32 {
+                c.iface.learn_entry(&c.word, intid);
+            }
+        }
+        self.groups = 0;
+    }
+
+    /// GICD_CTLR's enables.
+    pub const fn groups(&self) -> u32 {
+        self.groups
     }
 
     /// Marks `intid` as backed by the physical interrupt of the same number: its list register is linked to it, and the guest's
@@ -352,7 +390,7 @@ impl<const N: usize> Vgic<N> {
             None => Some(cpu),
             Some(spi) => {
                 let to = *self.route.get(spi as usize)?;
-                (to < self.vcpus).then_some(to as usize)
+                (to < self.total).then_some((to as usize).min(N - 1))
             }
         }
     }
@@ -388,6 +426,7 @@ impl<const N: usize> Vgic<N> {
         let c = self.cpus.get_mut(cpu)?;
         let view = View {
             cpu: cpu as u32,
+            reach: if cpu + 1 == N { self.total } else { cpu as u32 + 1 },
             private: &mut c.word,
             spi: &mut self.spi,
             route: &self.route,

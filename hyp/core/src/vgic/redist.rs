@@ -76,8 +76,9 @@ impl<const N: usize> Vgic<N> {
 
     /// Affinity [63:32], Processor_Number [23:8], Last [4].
     fn typer(&self, cpu: usize) -> u64 {
-        let last = u64::from(cpu as u32 + 1 == self.vcpus);
-        (cpu as u64) << 32 | (cpu as u64) << 8 | last << 4
+        let cpu = cpu as u32 + self.first;
+        let last = u64::from(cpu + 1 == self.total);
+        u64::from(cpu) << 32 | u64::from(cpu) << 8 | last << 4
     }
 
     /// Those of `bits` of word `index` that are pending or active somewhere: all others have no place but their word.

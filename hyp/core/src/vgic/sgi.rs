@@ -14,6 +14,23 @@ pub enum SgiKind {
     Other,
 }
 
+/// True if ICC_SGI1R_EL1 = `value` names the vCPU of affinity 0.0.0.0 and no other. *Hot.*
+#[inline(always)]
+pub const fn is_for_first_only(value: u64) -> bool {
+    value & (IRM | ELSEWHERE | 0xffff) == 1
+}
+
+/// vCPUs that `value` names, as bits by affinity, when vCPU `sender` of a VM with at most 16 writes it.
+pub const fn targets(value: u64, sender: u32) -> u32 {
+    if value & IRM != 0 {
+        0xffff & !(1 << (sender % 32))
+    } else if value & ELSEWHERE != 0 {
+        0
+    } else {
+        value as u32 & 0xffff
+    }
+}
+
 const INTID_SHIFT: u32 = 24;
 /// IRM: all but the sender.
 const IRM: u64 = 1 << 40;
@@ -40,13 +57,7 @@ impl<const N: usize> Vgic<N> {
     #[inline(never)]
     fn send_sgi_slow<L: LrFile>(&mut self, kind: SgiKind, value: u64, cur: usize, live: &mut L) -> Kick {
         let intid = (value >> INTID_SHIFT) as u32 & 0xf;
-        let list = if value & IRM != 0 {
-            !(1 << (cur % 32))
-        } else if value & ELSEWHERE != 0 {
-            0
-        } else {
-            value as u32 & 0xffff
-        };
+        let list = targets(value, cur as u32);
         let mut kick = Kick(0);
         for cpu in 0..N {
             if list >> (cpu % 32) & 1 != 0 && cpu < self.vcpus as usize {

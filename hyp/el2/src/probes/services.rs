@@ -16,16 +16,28 @@ use super::guest::{GuestBytes, GuestSink};
 use super::store::{self, MAP_WORDS, Store};
 use crate::machine::Board;
 use crate::points::TICK_SHIFT;
+use crate::turn::Turns;
 use crate::{memory, sites, time};
 
 /// The hypercalls on probes and maps.
 pub struct Probing;
 
+/// Whose hypercall on probes is served.
+static TURNS: Turns = Turns::new();
+
 type Answer = Result<[u64; 6], Refused>;
 
 impl Services<Board> for Probing {
     fn serve(&mut self, cpu: &mut Cpu, _board: &mut Board, call: Call, x: [u64; 6]) -> [u64; 7] {
-        let answer = serve(cpu, store::exclusive(), call, x);
+        // One CPU at a time; another that comes meanwhile tries again.
+        let answer = match TURNS.try_take() {
+            true => {
+                let answer = serve(cpu, store::exclusive(), call, x);
+                TURNS.give();
+                answer
+            }
+            false => Err(Refused::new(Status::Busy)),
+        };
         let (x0, [a, b, c, d, e, f]) = match answer {
             Ok(out) => (0, out),
             Err(refused) => (refused.status.x0(), refused.x),
@@ -44,6 +56,7 @@ impl Services<Board> for Probing {
     }
 
     fn stopped(&mut self, vm: u32) {
+        TURNS.take();
         let store = store::exclusive();
         let lost = store.probes.vm_stopped(vm, &mut store.admission);
         for point in PointId::ALL {
@@ -54,6 +67,7 @@ impl Services<Board> for Probing {
                 rearm(&store.probes, point);
             }
         }
+        TURNS.give();
     }
 }
 
@@ -66,7 +80,7 @@ fn serve(cpu: &mut Cpu, store: &mut Store, call: Call, x: [u64; 6]) -> Answer {
     observe(cpu, store);
     let vm = cpu.vms.get(slot as usize).ok_or(Refused::new(Status::NotFound))?;
     let caller = Caller {
-        vm: slot,
+        vm: vm.id.into(),
         rights: vm.rights,
     };
     match call {

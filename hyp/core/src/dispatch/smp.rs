@@ -1,0 +1,340 @@
+//! What concerns vCPUs of other CPUs, and vCPUs that are not the first of their VM: SGIs between them, registers whose
+//! state is elsewhere, CPU_ON, and the end of a VM. See [`crate::mail`].
+
+use hyp_abi::{PathId, VMS_MAX};
+use probe_vm::points::{Block, Cause};
+
+use super::fast::{self, DeviceAccess};
+use super::{Machine, irq, power};
+use crate::cpu::Cpu;
+use crate::exit::Esr;
+use crate::mail::{Asked, VCPUS_PER_VM, order};
+use crate::psci::{Power, error};
+use crate::vcpu::Run;
+use crate::vgic::{REDIST_BYTES, SgiKind, targets};
+
+/// SGIs of one group in a word of the mail.
+const SGIS: u32 = 16;
+/// No vCPU of an interrupt controller is the one whose list registers are live.
+const NOT_LOADED: usize = usize::MAX;
+
+/// A write of an SGI register by the running vCPU: its own at once, the others' by mail.
+pub(super) fn send_sgi<M: Machine>(cpu: &mut Cpu, m: &mut M, kind: SgiKind, value: u64) {
+    let mail = cpu.mail;
+    let (me, slot) = (cpu.id, cpu.loaded as usize);
+    let Some((vcpu, vm)) = cpu.running() else { return };
+    let (own, id) = (u32::from(vcpu.index), vcpu.id);
+    let list = targets(value, own);
+    let intid = (value >> 24) as u32 & 0xf;
+    if list >> own & 1 != 0 {
+        let _ = vm.vgic.send_sgi(kind, u64::from(intid) << 24 | 1, 0, m);
+    }
+    let bit = match kind {
+        SgiKind::Group1 => 1 << intid,
+        SgiKind::Group0 => 1 << (SGIS + intid),
+        SgiKind::Other => return,
+    };
+    let Some(known) = mail.vm(id) else { return };
+    let others = list & !(1 << own);
+    for index in 0..VCPUS_PER_VM {
+        if others >> index & 1 == 0 || known.power(index) != Power::On {
+            continue;
+        }
+        match known.place(index) {
+            Some((there, to)) if there != me => {
+                mail.send_sgis(there, to, bit);
+                m.kick(there);
+            }
+            Some((_, to)) if to != slot => deliver(cpu, m, PathId::SysregSgi, to, bit),
+            _ => {}
+        }
+    }
+}
+
+/// SGIs arrive at the vCPU in `slot` of this CPU.
+fn deliver<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, bits: u32) {
+    let loaded = cpu.loaded as usize == slot;
+    let cur = if loaded { 0 } else { NOT_LOADED };
+    let Some(vm) = cpu.vms.get_mut(slot) else { return };
+    let mut left = bits;
+    for _ in 0..2 * SGIS {
+        if left == 0 {
+            break;
+        }
+        let bit = left.trailing_zeros();
+        left &= left - 1;
+        let kind = if bit < SGIS { SgiKind::Group1 } else { SgiKind::Group0 };
+        let _ = vm.vgic.send_sgi(kind, u64::from(bit % SGIS) << 24 | 1, cur, m);
+    }
+    let first = bits.trailing_zeros() % SGIS;
+    m.virq_inject(path, vm.id.into(), first, Cause::Sgi as u32);
+    woken(cpu, m, path, slot, Cause::Sgi, first);
+}
+
+/// The vCPU in `slot` got an interrupt.
+fn woken<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, cause: Cause, detail: u32) {
+    if cpu.loaded as usize == slot {
+        irq::wake_loaded(cpu, m, path, cause, detail);
+    } else {
+        irq::wake_away(cpu, m, path, slot, cause, detail);
+    }
+}
+
+/// Another CPU's interrupt: takes all that came.
+pub(super) fn receive<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+    let (mail, me) = (cpu.mail, cpu.id);
+    let mut slots = mail.take_slots(me);
+    for _ in 0..u32::BITS {
+        if slots == 0 {
+            break;
+        }
+        let slot = slots.trailing_zeros() as usize;
+        slots &= slots - 1;
+        let (sgis, orders) = mail.take(me, slot);
+        if orders != 0 {
+            obey(cpu, m, slot, orders);
+        }
+        if sgis != 0 {
+            deliver(cpu, m, PathId::IrqOther, slot, sgis);
+        }
+    }
+    let mut vms = mail.take_vms(me);
+    for _ in 0..VMS_MAX {
+        if vms == 0 {
+            break;
+        }
+        let id = vms.trailing_zeros() as u8;
+        vms &= vms - 1;
+        serve_asking(cpu, m, id);
+    }
+}
+
+fn obey<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, orders: u32) {
+    if orders & order::STOP != 0 {
+        return power::stopped_elsewhere(cpu, m, slot);
+    }
+    if orders & order::START != 0 {
+        start(cpu, m, slot);
+    }
+    if orders & order::ANSWER != 0 {
+        answered(cpu, m, slot);
+    }
+    if orders & order::KEYS != 0 {
+        irq::keys(cpu, m, slot);
+    }
+}
+
+/// CPU_ON of the vCPU in `slot`, which has been claimed.
+fn start<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
+    let mail = cpu.mail;
+    let (Some(vcpu), Some(vm)) = (cpu.vcpus.get_mut(slot), cpu.vms.get_mut(slot)) else {
+        return;
+    };
+    let Some(known) = mail.vm(vcpu.id) else { return };
+    let index = usize::from(vcpu.index);
+    let (entry, context) = known.start(index);
+    vm.vgic.restart();
+    // GICD_CTLR, offset 0: the private part follows the distributor's enables.
+    let _ = vm.vgic.dist_write(0, 4, known.groups().into(), NOT_LOADED, m);
+    vcpu.start(entry, context);
+    if cpu.loaded as usize == slot {
+        // What the hardware still holds is of its last life: it is loaded anew.
+        cpu.loaded = crate::cpu::NO_SLOT;
+    }
+    if cpu.fp_owner as usize == slot {
+        cpu.fp_owner = crate::cpu::NO_SLOT;
+    }
+    known.set_power(index, Power::On);
+    let id = vcpu.id;
+    let _ = cpu.sched.wake(slot);
+    m.vcpu_wake(PathId::IrqOther, id.into(), Cause::Emulated as u32, 0);
+}
+
+/// PSCI CPU_ON by the running vCPU: x0.
+pub(super) fn cpu_on<M: Machine>(cpu: &mut Cpu, m: &mut M, target: usize, entry: u64, context: u64) -> u64 {
+    let (mail, me) = (cpu.mail, cpu.id);
+    let Some((vcpu, vm)) = cpu.running() else {
+        return error::INVALID_PARAMETERS;
+    };
+    let Some(known) = mail.vm(vcpu.id) else {
+        return error::INVALID_PARAMETERS;
+    };
+    if vcpu.index == 0 {
+        known.set_groups(vm.vgic.groups());
+    }
+    let Some((there, slot)) = known.place(target) else {
+        return error::INVALID_PARAMETERS;
+    };
+    if !known.claim(target, entry, context) {
+        return if known.power(target) == Power::On {
+            error::ALREADY_ON
+        } else {
+            error::ON_PENDING
+        };
+    }
+    if there == me {
+        start(cpu, m, slot);
+    } else {
+        mail.send_order(there, slot, order::START);
+        m.kick(there);
+    }
+    0
+}
+
+/// Power states of the running VM's vCPUs, and how many it has.
+pub(super) fn powers(cpu: &mut Cpu) -> ([Power; VCPUS_PER_VM], usize) {
+    let mail = cpu.mail;
+    let mut all = [Power::Off; VCPUS_PER_VM];
+    let Some((vcpu, vm)) = cpu.running() else {
+        return (all, 0);
+    };
+    if let Some(known) = mail.vm(vcpu.id) {
+        for (index, power) in all.iter_mut().enumerate() {
+            *power = known.power(index);
+        }
+    }
+    (all, usize::from(vm.vcpus).min(VCPUS_PER_VM))
+}
+
+/// A data abort that no fast path served: registers of the interrupt controller and the console that are not the running vCPU's own.
+/// `None`: nothing is there.
+pub(super) fn data_abort<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> Option<PathId> {
+    let at = fast::device_access(m, esr)?;
+    let (mail, me) = (cpu.mail, cpu.id);
+    let (vcpu, vm) = cpu.running()?;
+    let (id, index) = (vcpu.id, vcpu.index);
+    let known = mail.vm(id)?;
+    let (path, of) = owner_of(&at, known.place(0)?, vm.uart_base, |frame| {
+        (frame < u64::from(vm.vcpus))
+            .then(|| known.place(frame as usize))
+            .flatten()
+    })?;
+    m.vm_exit(path);
+    let write = at
+        .access
+        .write
+        .then(|| at.access.stored(vcpu.frame.get(at.access.register)));
+    let asked = Asked {
+        ipa: at.ipa,
+        size: at.access.size,
+        write,
+    };
+    m.set_pc(m.pc() + at.step);
+    let (there, slot) = of;
+    if there != me {
+        vcpu.pending = Some(at.access);
+        vcpu.run = Run::Waiting;
+        mail.ask(there, id, index, asked);
+        let own = cpu.loaded as usize;
+        let _ = cpu.sched.block(own);
+        m.vcpu_block(path, Block::Wfi as u32, u32::MAX);
+        m.kick(there);
+        return Some(path);
+    }
+    let value = access(cpu, m, slot, &asked);
+    m.mmio(path, at.ipa, value, at.access);
+    if let Some((vcpu, _)) = cpu.running().filter(|_| !at.access.write) {
+        vcpu.frame.set(at.access.register, at.access.loaded(value));
+    }
+    Some(path)
+}
+
+/// Path of an access, and CPU and slot of the vCPU whose state it is.
+fn owner_of(
+    at: &DeviceAccess,
+    home: (u32, usize),
+    uart_base: u64,
+    frame: impl FnOnce(u64) -> Option<(u32, usize)>,
+) -> Option<(PathId, (u32, usize))> {
+    if let Some(path @ (PathId::MmioGicd | PathId::MmioUart)) = fast::device_of(at.ipa, uart_base) {
+        return Some((path, home));
+    }
+    let offset = at.ipa.checked_sub(fast::GICR_IPA)?;
+    Some((PathId::MmioGicr, frame(offset / REDIST_BYTES)?))
+}
+
+/// Carries out an access to the state of the vCPU in `slot` of this CPU; what was read or written.
+fn access<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, asked: &Asked) -> u64 {
+    let cur = if cpu.loaded as usize == slot { 0 } else { NOT_LOADED };
+    let Some(vm) = cpu.vms.get_mut(slot) else { return 0 };
+    let value = match fast::device_of(asked.ipa, vm.uart_base) {
+        Some(PathId::MmioGicd) => {
+            let offset = asked.ipa.wrapping_sub(fast::GICD_IPA) as u32;
+            match asked.write {
+                Some(value) => {
+                    let _ = vm.vgic.dist_write(offset, asked.size, value, cur, m);
+                    value
+                }
+                None => vm.vgic.dist_read(offset, asked.size, cur, m),
+            }
+        }
+        Some(PathId::MmioUart) => {
+            let offset = asked.ipa.wrapping_sub(vm.uart_base) as u32;
+            match asked.write {
+                Some(value) => {
+                    fast::uart_write(vm.id, vm, m, offset, value as u32, cur);
+                    value
+                }
+                None => fast::uart_read(vm, m, offset, cur),
+            }
+        }
+        _ => {
+            let offset = (asked.ipa.wrapping_sub(fast::GICR_IPA) % REDIST_BYTES) as u32;
+            match asked.write {
+                Some(value) => {
+                    let _ = vm.vgic.redist_write(offset, asked.size, value, cur, m);
+                    value
+                }
+                None => vm.vgic.redist_read(offset, asked.size, cur, m),
+            }
+        }
+    };
+    woken(cpu, m, PathId::IrqOther, slot, Cause::Emulated, 0);
+    value
+}
+
+/// Serves the vCPUs of VM `id` that ask this CPU.
+fn serve_asking<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
+    let (mail, me) = (cpu.mail, cpu.id);
+    let Some(known) = mail.vm(id) else { return };
+    let asking = mail.take_asking(me, id);
+    for index in 0..VCPUS_PER_VM {
+        if asking >> index & 1 == 0 {
+            continue;
+        }
+        let (Some(asked), Some((there, slot))) = (known.asked(index), known.place(index)) else {
+            continue;
+        };
+        // Which state is meant follows from the address, as it did for the one that asks.
+        let frame = asked.ipa.wrapping_sub(fast::GICR_IPA) / REDIST_BYTES;
+        let of = match fast::device_of(asked.ipa, u64::MAX) {
+            Some(PathId::MmioGicd) => known.place(0),
+            _ if frame < VCPUS_PER_VM as u64 => known.place(frame as usize),
+            _ => known.place(0),
+        };
+        let value = match of {
+            Some((cpu_of, slot_of)) if cpu_of == me => access(cpu, m, slot_of, &asked),
+            _ => 0,
+        };
+        known.answer(index, value);
+        mail.send_order(there, slot, order::ANSWER);
+        m.kick(there);
+    }
+}
+
+/// What the vCPU in `slot` asked for has been done.
+fn answered<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
+    let mail = cpu.mail;
+    let Some(vcpu) = cpu.vcpus.get_mut(slot) else { return };
+    let (Some(access), Some(known)) = (vcpu.pending.take(), mail.vm(vcpu.id)) else {
+        return;
+    };
+    if !access.write {
+        let value = known.answered(usize::from(vcpu.index));
+        vcpu.frame.set(access.register, access.loaded(value));
+    }
+    vcpu.run = Run::Ready;
+    let id = vcpu.id;
+    let _ = cpu.sched.wake(slot);
+    m.vcpu_wake(PathId::IrqOther, id.into(), Cause::Emulated as u32, 0);
+}
