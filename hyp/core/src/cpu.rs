@@ -213,21 +213,21 @@ pub struct Cpu {
     pub fp_owner: u32,
     /// VM with the keyboard.
     pub focus: u8,
-    /// Channels.
-    pub ipc: Ipc,
-    /// VM of each SPI, from INTID 32.
-    pub spi_owner: [u8; BOARD_SPIS],
-    /// vCPUs.
-    pub vcpus: [Vcpu; VCPU_SLOTS],
-    /// VMs as the vCPU in the slot of the same number sees them. That of a vCPU 0 is the VM's own: distributor, console, life. Those of
-    /// other vCPUs hold their private interrupts; what they ask of the VM's own goes to its CPU.
-    pub vms: [Vm; VCPU_SLOTS],
     /// Number of this CPU.
     pub id: u32,
     /// The last VM of the system has stopped here.
     pub off: bool,
     /// Words from and to the other CPUs.
     pub mail: &'static Mail,
+    /// Channels.
+    pub ipc: Ipc,
+    /// VM of each SPI, from INTID 32.
+    pub spi_owner: [u8; BOARD_SPIS],
+    /// VMs as the vCPU in the slot of the same number sees them. That of a vCPU 0 is the VM's own: distributor, console, life. Those of
+    /// other vCPUs hold their private interrupts; what they ask of the VM's own goes to its CPU.
+    pub vms: [Vm; VCPU_SLOTS],
+    /// vCPUs.
+    pub vcpus: [Vcpu; VCPU_SLOTS],
 }
 
 impl Cpu {

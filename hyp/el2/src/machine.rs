@@ -240,7 +240,7 @@ impl Machine for Board {
 
     #[inline]
     fn console_room(&self) -> bool {
-        CONSOLE.with(|uart| uart.has_room())
+        CONSOLE.has_room()
     }
 
     fn console_put(&mut self, vm: u8, byte: u8) {

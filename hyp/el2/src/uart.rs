@@ -5,11 +5,14 @@
 
 use core::cell::UnsafeCell;
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use heapless::Deque;
 use hyp_abi::console::{Mux, Stream};
 
 use crate::board::UART;
 use crate::mmio::{read32, write32};
+use crate::percpu::CPUS;
 use crate::turn::Turns;
 
 const DR: u64 = UART;
@@ -39,6 +42,8 @@ const BURST: usize = 32;
 /// The console, which all CPUs write to by turns. The longest turn is a console interrupt: [`BURST`] bytes each way.
 pub struct Shared {
     turns: Turns,
+    /// Bytes that the ring had room for after the last turn.
+    room: AtomicU32,
     uart: UnsafeCell<Uart>,
 }
 
@@ -48,6 +53,7 @@ unsafe impl Sync for Shared {}
 /// The board's.
 pub static CONSOLE: Shared = Shared {
     turns: Turns::new(),
+    room: AtomicU32::new(RING as u32),
     uart: UnsafeCell::new(Uart::new()),
 };
 
@@ -57,9 +63,17 @@ impl Shared {
     pub fn with<R>(&self, turn: impl FnOnce(&mut Uart) -> R) -> R {
         self.turns.take();
         // SAFETY: 1. It is this CPU's turn, and nobody else's until it is given back.
-        let result = turn(unsafe { &mut *self.uart.get() });
+        let uart = unsafe { &mut *self.uart.get() };
+        let result = turn(uart);
+        self.room.store(uart.room() as u32, Ordering::Relaxed);
         self.turns.give();
         result
+    }
+
+    /// True if a guest's byte would be taken now, though every CPU had one.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.room.load(Ordering::Relaxed) as usize >= ENCODED_MAX * CPUS
     }
 }
 
@@ -90,13 +104,12 @@ impl Uart {
         write32(CR, CR_ON);
     }
 
-    /// True if a guest's byte would be taken now.
-    #[inline]
-    pub fn has_room(&self) -> bool {
-        self.ring.capacity() - self.ring.len() >= ENCODED_MAX
+    /// Bytes that the ring has room for.
+    fn room(&self) -> usize {
+        self.ring.capacity() - self.ring.len()
     }
 
-    /// Sends one byte of `stream`; bytes that do not fit (see [`Uart::has_room`]) are dropped.
+    /// Sends one byte of `stream`; bytes that do not fit (see [`Shared::has_room`]) are dropped.
     pub fn put(&mut self, stream: Stream, byte: u8) {
         for &raw in self.mux.encode(stream, byte).as_slice() {
             if self.ring.is_empty() && read32(FR) & FR_TXFF == 0 {

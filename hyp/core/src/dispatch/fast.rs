@@ -187,6 +187,7 @@ const FR_TXFF: u64 = 1 << 5;
 const FR_TXFE: u64 = 1 << 7;
 
 /// `cur`: see [`crate::vgic::Vgic::raise`].
+#[inline(always)]
 pub(super) fn uart_read<M: Machine>(vm: &mut Vm, m: &mut M, offset: u32, cur: usize) -> u64 {
     let value = u64::from(vm.uart.read(offset));
     if offset == FR && !m.console_room() {
@@ -196,6 +197,7 @@ pub(super) fn uart_read<M: Machine>(vm: &mut Vm, m: &mut M, offset: u32, cur: us
     value
 }
 
+#[inline(always)]
 pub(super) fn uart_write<M: Machine>(id: u8, vm: &mut Vm, m: &mut M, offset: u32, value: u32, cur: usize) {
     if let Some(byte) = vm.uart.write(offset, value) {
         m.console_put(id, byte);
