@@ -55,7 +55,7 @@ fn cpu_off<M: Machine>(cpu: &mut Cpu, m: &mut M) {
         return stop(cpu, m, StopCause::PowerOff, 0);
     }
     let slot = cpu.loaded as usize;
-    quiet(cpu, slot, Run::Off);
+    quiet(cpu, m, slot, Run::Off);
     m.vcpu_block(PathId::PsciPower, Block::Off as u32, u32::MAX);
 }
 
@@ -70,7 +70,7 @@ fn system_off<M: Machine>(cpu: &mut Cpu, m: &mut M) {
 }
 
 /// The vCPU in `slot` runs no more.
-fn quiet(cpu: &mut Cpu, slot: usize, run: Run) {
+fn quiet<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, run: Run) {
     let Some(vcpu) = cpu.vcpus.get_mut(slot) else { return };
     vcpu.run = run;
     vcpu.pending = None;
@@ -81,6 +81,7 @@ fn quiet(cpu: &mut Cpu, slot: usize, run: Run) {
     cpu.wakeups.set(slot, None);
     if cpu.fp_owner == slot as u32 {
         cpu.fp_owner = NO_SLOT;
+        m.release_fp();
     }
 }
 
@@ -109,7 +110,7 @@ pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
     if record.write(&mut bytes).is_some() {
         m.report(StreamKind::VmStopped, &bytes);
     }
-    quiet(cpu, slot, Run::Stopped);
+    quiet(cpu, m, slot, Run::Stopped);
     m.vcpu_block(PathId::PsciPower, Block::Off as u32, u32::MAX);
     let faulted = !matches!(cause, StopCause::PowerOff) && code != 0
         || matches!(cause, StopCause::MemoryFault | StopCause::UnknownException);
@@ -137,7 +138,7 @@ pub(super) fn stopped_elsewhere<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usiz
         return;
     };
     let (id, index) = (vcpu.id, vcpu.index);
-    quiet(cpu, slot, Run::Stopped);
+    quiet(cpu, m, slot, Run::Stopped);
     if index == 0 {
         ended(cpu, m, id);
     }

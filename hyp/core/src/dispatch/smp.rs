@@ -141,9 +141,6 @@ fn start<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
         // What the hardware still holds is of its last life: it is loaded anew.
         cpu.loaded = crate::cpu::NO_SLOT;
     }
-    if cpu.fp_owner as usize == slot {
-        cpu.fp_owner = crate::cpu::NO_SLOT;
-    }
     known.set_power(index, Power::On);
     let id = vcpu.id;
     let _ = cpu.sched.wake(slot);
