@@ -215,6 +215,8 @@ pub struct Cpu {
     pub focus: u8,
     /// Number of this CPU.
     pub id: u32,
+    /// The system has several CPUs.
+    pub several: bool,
     /// The last VM of the system has stopped here.
     pub off: bool,
     /// Words from and to the other CPUs.
@@ -253,6 +255,7 @@ impl Cpu {
             vcpus: [const { Vcpu::new() }; VCPU_SLOTS],
             vms: [const { Vm::new() }; VCPU_SLOTS],
             id: 0,
+            several: false,
             off: false,
             mail: &MAIL,
         }

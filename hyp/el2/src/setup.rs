@@ -88,6 +88,7 @@ pub fn build(blocks: &mut Blocks) -> Result<(u32, u32), BadConfig> {
             .of(index as usize)
             .ok_or(bad(ConfigFault::NoSuchCpu, RecordKind::Header, index))?;
         state.cpu.id = index;
+        state.cpu.several = header.cpus > 1;
         state.cpu.focus = header.focus as u8;
         state.cpu.slice = slice;
         state.board.redistributor = board::GICR + u64::from(index) * REDIST_BYTES;

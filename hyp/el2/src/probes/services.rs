@@ -31,6 +31,11 @@ impl Services<Board> for Probing {
     fn serve(&mut self, cpu: &mut Cpu, _board: &mut Board, call: Call, x: [u64; 6]) -> [u64; 7] {
         // One CPU at a time; another that comes meanwhile tries again.
         let answer = match TURNS.try_take() {
+            // A firing on another CPU reads what these calls write (docs/SAFETY.md, argument 4).
+            true if cpu.several => {
+                TURNS.give();
+                Err(Refused::new(Status::NotSupported))
+            }
             true => {
                 let answer = serve(cpu, store::exclusive(), call, x);
                 TURNS.give();
