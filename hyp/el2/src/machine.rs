@@ -6,7 +6,7 @@ use hyp_abi::record::StreamKind;
 use hyp_core::dispatch::Machine;
 use hyp_core::dispatch::irq::CROSS_CPU;
 use hyp_core::vcpu::Vcpu;
-use hyp_core::vgic::{Lr, LrFile, hcr};
+use hyp_core::vgic::{LRS_MAX, Lr, LrFile, hcr};
 
 use crate::reg::{isb, sysreg};
 use crate::uart::CONSOLE;
@@ -41,8 +41,8 @@ sysreg! {
     MMFR2 = "id_aa64mmfr2_el1", r;
 }
 
-/// List registers used. Every GICv3 core this runs on has four; more would lengthen the switch.
-pub const LIST_REGISTERS: u32 = 4;
+/// List registers used.
+pub const LIST_REGISTERS: u32 = LRS_MAX as u32;
 /// The bits of [`LIST_REGISTERS`].
 pub const USABLE: u32 = (1 << LIST_REGISTERS) - 1;
 /// Received bytes kept between the console's interrupt and their guest.

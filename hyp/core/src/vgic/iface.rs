@@ -5,8 +5,9 @@ use super::lr::{Lr, LrFile, hcr};
 use super::{INTIDS, LRS_MAX, View, WORDS, split};
 use crate::vgic::word::Word;
 
-/// Most placements of one refill: every list register once as free or parked, once by displacing a lower priority.
-const REFILL_MAX: usize = 2 * LRS_MAX;
+/// Most placements of one refill: each list register once. The best comes first, and only a lower priority gives way, so what this refill
+/// has placed stays.
+const REFILL_MAX: usize = LRS_MAX;
 /// EOIcount is five bits.
 const EOI_COUNT_MAX: u32 = 31;
 /// No list register: a bit of ICH_ELRSR_EL2, widened, that is always 0.

@@ -46,8 +46,9 @@ pub const SPIS: usize = 32 * SPI_WORDS;
 pub const WORDS: usize = 1 + SPI_WORDS;
 /// INTIDs of one vCPU's view.
 pub const INTIDS: usize = 32 * WORDS;
-/// Most list registers the architecture allows (ICH_VTR_EL2.ListRegs).
-pub const LRS_MAX: usize = 16;
+/// List registers that are used. The architecture allows sixteen; every GICv3 core we know has these four, and more would lengthen
+/// every switch and every search.
+pub const LRS_MAX: usize = 4;
 /// Bytes of one redistributor: RD and SGI frame.
 pub const REDIST_BYTES: u64 = 0x2_0000;
 /// Bytes of the distributor.
