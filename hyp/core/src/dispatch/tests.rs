@@ -1,1 +1,0 @@
-//! The dispatcher on a machine of plain fields.
