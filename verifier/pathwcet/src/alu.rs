@@ -162,7 +162,8 @@ impl<C: Constants> Machine<'_, C> {
         if wide { value } else { self.narrow32(value) }
     }
 
-    fn source(&mut self, reg: Reg, wide: bool) -> Value {
+    /// A register as an operand of either width.
+    pub fn source(&mut self, reg: Reg, wide: bool) -> Value {
         let value = self.state.get(reg);
         self.sized(value, wide)
     }
@@ -210,6 +211,10 @@ impl<C: Constants> Machine<'_, C> {
             return self.state.derive(self.symbols, Derive::Lsr(amount as u8), value);
         }
         let range = self.state.range(value);
+        let fits = |r: &Range| wide || r.hi <= LOW32;
+        if kind == Shift::Lsl && range.shl(amount).as_ref().is_some_and(fits) && amount < 63 {
+            return self.state.derive(self.symbols, Derive::Mul(1 << amount), value);
+        }
         let out = match kind {
             Shift::Lsl => range.shl(amount).filter(|r| wide || r.hi <= LOW32).or_else(|| {
                 let unknown = range.unknown << amount;
@@ -243,6 +248,14 @@ impl<C: Constants> Machine<'_, C> {
         }
         if a.base != 0 && b.base != 0 {
             return self.state.unknown(self.symbols, 64);
+        }
+        for (x, y) in [(a, b), (b, a)] {
+            if let Some(by) = self.state.factor(x, y).and_then(|by| by.checked_add(1))
+                && self.state.symbol_range(x.index).mul_const(by).is_some()
+            {
+                let source = Value { add: 0, ..x };
+                return self.state.derive(self.symbols, Derive::Mul(by), source).plus(add);
+            }
         }
         let sum = self.state.symbol_range(a.index).add(self.state.symbol_range(b.index));
         match sum {
@@ -285,6 +298,13 @@ impl<C: Constants> Machine<'_, C> {
                     add: constant,
                 };
             }
+            if let Some(by) = self.state.factor(b, a) {
+                let source = Value { add: 0, ..b };
+                return self
+                    .state
+                    .derive(self.symbols, Derive::Mul(by.wrapping_sub(1)), source)
+                    .plus(add);
+            }
             let (x, y) = (self.state.symbol_range(a.index), self.state.symbol_range(b.index));
             let x = if a.index == 0 { Range::exact(0) } else { x };
             // x + add − y over intervals, if nothing wraps.
@@ -310,11 +330,7 @@ impl<C: Constants> Machine<'_, C> {
         let (a, b) = (self.source(rn, wide), self.operand(op2, wide));
         let result = if sub { self.subtract(a, b) } else { self.add(a, b) };
         if flags {
-            self.state.flags = if sub {
-                Flags::Sub { a, b, wide }
-            } else {
-                Flags::Add { a, b, wide }
-            };
+            self.state.flags = compared(a, b, sub, wide);
         }
         let result = self.sized(result, wide);
         self.state.set(rd, result);
@@ -363,22 +379,10 @@ impl<C: Constants> Machine<'_, C> {
             (Logic::Eor, _, _) => self.state.number(self.symbols, ra.eor(rb)),
         };
         if flags {
-            self.state.flags = match (a.as_exact(), b.as_exact()) {
-                (_, Some(m)) => Flags::Test {
-                    value: a,
-                    mask: m,
-                    wide,
-                },
-                (Some(m), _) => Flags::Test {
-                    value: b,
-                    mask: m,
-                    wide,
-                },
-                _ => Flags::Test {
-                    value: result,
-                    mask,
-                    wide,
-                },
+            self.state.flags = Flags::Test {
+                value: result,
+                mask,
+                wide,
             };
         }
         self.state.set(rd, result);
@@ -484,11 +488,7 @@ impl<C: Constants> Machine<'_, C> {
 
     fn cond_cmp(&mut self, sub: bool, rn: Reg, op2: Operand, cond: u8, nzcv: u8, wide: bool) {
         let (a, b) = (self.source(rn, wide), self.operand(op2, wide));
-        let then = if sub {
-            Flags::Sub { a, b, wide }
-        } else {
-            Flags::Add { a, b, wide }
-        };
+        let then = compared(a, b, sub, wide);
         let before = std::mem::replace(&mut self.state.flags, Flags::Unknown);
         let yes = assume(self.state, &before, cond).is_some();
         let no = cond < 14 && assume(self.state, &before, cond ^ 1).is_some();
@@ -515,8 +515,8 @@ impl<C: Constants> Machine<'_, C> {
                 return Some(self.state.number(self.symbols, range));
             }
         };
-        let range = self.state.range(other).mul_const(factor)?;
-        Some(self.state.number(self.symbols, range))
+        self.state.range(other).mul_const(factor)?;
+        Some(self.state.derive(self.symbols, Derive::Mul(factor), other))
     }
 
     fn mul_add(&mut self, rd: Reg, rn: Reg, rm: Reg, ra: Reg, sub: bool, wide: bool) {
@@ -679,6 +679,21 @@ impl<C: Constants> Machine<'_, C> {
         }
         let range = self.state.range(value).and_const((1u64 << (size * 8)) - 1);
         Some(self.state.number(self.symbols, range))
+    }
+}
+
+/// Flags of a − b or a + b. Adding a constant sets them as subtracting its negative does: the carry says a ≥ −b, but for 0,
+/// which never carries, and the one number that is its own negative, whose overflow is another.
+fn compared(a: Value, b: Value, sub: bool, wide: bool) -> Flags {
+    let (mask, sign) = if wide { (u64::MAX, 1 << 63) } else { (LOW32, 1 << 31) };
+    match b.as_exact() {
+        _ if sub => Flags::Sub { a, b, wide },
+        Some(v) if v != 0 && v != sign => Flags::Sub {
+            a,
+            b: Value::exact(v.wrapping_neg() & mask),
+            wide,
+        },
+        _ => Flags::Add { a, b, wide },
     }
 }
 

@@ -14,6 +14,45 @@ enum Relation {
     Ge,
 }
 
+/// The state in parts within which signed order is unsigned order, if `cond` compares as signed numbers.
+pub fn by_sign(state: &State, cond: u8) -> Option<Vec<State>> {
+    let Flags::Sub { a, b, wide } = state.flags else {
+        return None;
+    };
+    let is_signed = matches!(cond, 4 | 5 | 10..=13);
+    let top: u64 = if wide { u64::MAX } else { u32::MAX as u64 };
+    let straddles = |state: &State, v: Value| {
+        let range = state.range(v);
+        v.base == 0 && range.hi <= top && range.lo <= top / 2 && range.hi > top / 2
+    };
+    // Of two unknown numbers the signs say little.
+    let of_constant = a.as_exact().is_some() || b.as_exact().is_some();
+    if !is_signed || !of_constant || !(straddles(state, a) || straddles(state, b)) {
+        return None;
+    }
+    let mut parts = vec![state.clone()];
+    for value in [a, b] {
+        let halves = [(0, top / 2), (top / 2 + 1, top)];
+        parts = parts
+            .iter()
+            .flat_map(|part| {
+                let split = straddles(part, value);
+                halves
+                    .iter()
+                    .take(if split { 2 } else { 1 })
+                    .filter_map(move |(lo, hi)| {
+                        let mut half = part.clone();
+                        if split {
+                            half.narrow(value, Range::new(*lo, *hi)?)?;
+                        }
+                        Some(half)
+                    })
+            })
+            .collect();
+    }
+    Some(parts)
+}
+
 /// NZCV bits of a constant result.
 const N: u8 = 8;
 const Z: u8 = 4;
@@ -57,6 +96,9 @@ pub fn assume(state: &State, flags: &Flags, cond: u8) -> Option<State> {
         Flags::Nzcv(nzcv) => holds(cond, *nzcv).then(|| state.clone()),
         Flags::Sub { a, b, wide } => assume_sub(state, *a, *b, *wide, cond),
         Flags::Test { value, mask, wide } => assume_test(state, *value, *mask, *wide, cond),
+        Flags::Held { cond: held, .. } if cond == *held => Some(state.clone()),
+        Flags::Held { cond: held, .. } if cond == *held ^ 1 => None,
+        Flags::Held { of, .. } => assume_simple(state, of, cond),
         Flags::Chain {
             before,
             cond: first,
@@ -85,6 +127,8 @@ fn assume_simple(state: &State, flags: &Flags, cond: u8) -> Option<State> {
         Flags::Test { value, mask, wide } => assume_test(state, *value, *mask, *wide, cond),
         Flags::Nzcv(nzcv) => holds(cond, *nzcv).then(|| state.clone()),
         Flags::Chain { .. } | Flags::Unknown | Flags::Add { .. } => Some(state.clone()),
+        Flags::Held { cond: held, .. } if cond == *held ^ 1 => None,
+        Flags::Held { .. } => Some(state.clone()),
     }
 }
 
@@ -119,6 +163,8 @@ fn assume_sub(state: &State, a: Value, b: Value, wide: bool, cond: u8) -> Option
         // MI/PL after a comparison of small numbers are LT/GE.
         4 if same_sign => Relation::Lt,
         5 if same_sign => Relation::Ge,
+        10..=13 if ra.lo > sign && rb.hi <= sign => return matches!(cond, 11 | 13).then_some(state),
+        10..=13 if ra.hi <= sign && rb.lo > sign => return matches!(cond, 10 | 12).then_some(state),
         _ => return Some(state),
     };
     relate(&mut state, a, b, relation)?;

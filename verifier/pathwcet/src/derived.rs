@@ -15,6 +15,8 @@ pub enum Derive {
     And(u64),
     /// Bits of a mask turned.
     Eor(u64),
+    /// Multiplied, where nothing overflows.
+    Mul(u64),
 }
 
 const LOW32: u64 = u32::MAX as u64;
@@ -29,6 +31,7 @@ impl Derive {
             Derive::Lsr(n) => source.shr(n.into()),
             Derive::And(mask) => source.and_const(mask),
             Derive::Eor(mask) => source.eor_const(mask),
+            Derive::Mul(by) => source.mul_const(by).unwrap_or(Range::FULL),
         }
     }
 
@@ -40,6 +43,7 @@ impl Derive {
             Derive::Low => known(bits, unknown | !LOW32),
             Derive::And(mask) => known(bits, unknown & mask | !mask),
             Derive::Eor(mask) => known(bits ^ mask, unknown),
+            Derive::Mul(by) => Range::new(result.lo.div_ceil(by.max(1)), result.hi / by.max(1)),
             Derive::Lsr(n) => {
                 let below = (1u64 << n) - 1;
                 Range::new(result.lo << n, result.hi << n | below)?.meet(known(bits << n, unknown << n | below)?)
@@ -76,12 +80,38 @@ impl State {
             let Some((&(how, source), &result)) = made else {
                 return Some(());
             };
-            let Some(back) = how.back(self.range(result)) else {
-                return Some(());
-            };
-            (value, range) = (source, back);
+            let result = self.range(result);
+            let before = self
+                .before_wrap(how, source, result)
+                .or_else(|| Some((source, how.back(result)?)));
+            let Some(next) = before else { return Some(()) };
+            (value, range) = next;
         }
         Some(())
+    }
+
+    /// A 32-bit number plus a constant, modulo 2^32, lies in `result`: what the number is, if that is one interval.
+    fn before_wrap(&self, how: Derive, source: Value, result: Range) -> Option<(Value, Range)> {
+        let number = Value { add: 0, ..source };
+        if how != Derive::Low || source.base != 0 || self.range(number).hi > LOW32 {
+            return None;
+        }
+        let (lo, hi) = (
+            result.lo.wrapping_sub(source.add) & LOW32,
+            result.hi.wrapping_sub(source.add) & LOW32,
+        );
+        Some((number, Range::new(lo, hi)?))
+    }
+
+    /// The factor by which `b` was made from `a` by multiplication.
+    pub fn factor(&self, a: Value, b: Value) -> Option<u64> {
+        if a.base != 0 || b.base != 0 || a.index == 0 || b.index == 0 {
+            return None;
+        }
+        self.derived.iter().find_map(|((how, source), made)| match how {
+            Derive::Mul(by) if *source == Value { add: 0, ..a } && *made == Value { add: 0, ..b } => Some(*by),
+            _ => None,
+        })
     }
 
     /// Narrows the symbol of a value alone; says which, if it became narrower.

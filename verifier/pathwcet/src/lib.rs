@@ -14,4 +14,5 @@ pub mod range;
 pub mod sorted;
 pub mod state;
 pub mod tables;
+pub mod wrap;
 pub mod wto;

@@ -254,6 +254,9 @@ impl Range {
 
     /// v + c where no value wraps.
     pub fn add_const(self, c: u64) -> Option<Range> {
+        if c == 0 {
+            return Some(self);
+        }
         let (lo, hi) = (self.lo.wrapping_add(c), self.hi.wrapping_add(c));
         if lo > hi {
             return None;

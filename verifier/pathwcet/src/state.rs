@@ -61,6 +61,8 @@ pub enum Flags {
     Test { value: Value, mask: u64, wide: bool },
     /// Constant NZCV.
     Nzcv(u8),
+    /// `cond` is known to hold of these.
+    Held { cond: u8, of: Box<Flags> },
     /// If `cond` held in `before`, `then`; else constant `nzcv`.
     Chain {
         before: Box<Flags>,
@@ -229,8 +231,18 @@ impl State {
         used.sort_unstable();
         used.dedup();
         let holds = |s: Sym, used: &[Sym]| s == 0 || used.binary_search(&s).is_ok();
-        let is_used = |v: &Value| holds(v.base, &used) && holds(v.index, &used);
-        self.derived.retain(|(_, source), v| is_used(source) && is_used(v));
+        let is_used = |v: &Value, used: &[Sym]| holds(v.base, used) && holds(v.index, used);
+        // A register's low half is looked at again and again: what is known of it stays as long as the register.
+        let low = self
+            .derived
+            .iter()
+            .filter(|((how, s), _)| *how == Derive::Low && is_used(s, &used));
+        let low: Vec<Sym> = low.map(|(_, v)| v.index).collect();
+        used.extend(low);
+        used.sort_unstable();
+        used.dedup();
+        self.derived
+            .retain(|(_, source), v| is_used(source, &used) && is_used(v, &used));
         self.sums
             .retain(|n, (i, k)| [n, i, k].into_iter().all(|s| holds(*s, &used)));
         self.ranges.retain(|sym, _| used.binary_search(sym).is_ok());
@@ -245,6 +257,7 @@ pub(crate) fn operands(flags: &Flags) -> Vec<Value> {
         match flags {
             Flags::Sub { a, b, .. } | Flags::Add { a, b, .. } => out.extend([*a, *b]),
             Flags::Test { value, .. } => out.push(*value),
+            Flags::Held { of, .. } => todo.push(of),
             Flags::Chain { before, then, .. } => todo.extend([&**before, &**then]),
             Flags::Unknown | Flags::Nzcv(_) => {}
         }

@@ -46,8 +46,12 @@ pub struct Limits {
     pub depth: usize,
     /// Abstract instructions in all.
     pub steps: u64,
+    /// If a loop has no bound, ask again with this many states kept apart (0: do not).
+    pub disjuncts_again: usize,
 }
 
+/// Iterations of a loop that was not bounded at first.
+const UNROLL_AGAIN_MAX: u32 = 1_000;
 /// In long loops fewer states are kept apart: from which iteration on, and what part of [`Limits::disjuncts`].
 const LONG_LOOPS: [(u32, usize); 2] = [(64, 6), (16, 3)];
 
@@ -69,6 +73,7 @@ impl Default for Limits {
             unroll: 20_000,
             depth: 64,
             steps: 60_000_000,
+            disjuncts_again: 0,
         }
     }
 }
@@ -108,6 +113,26 @@ pub struct Query<'a> {
     pub on_panic: OnPanic,
     /// Bounds of the search.
     pub limits: Limits,
+}
+
+impl<'a> Query<'a> {
+    /// The longest path from `entry` to its return, with nothing declared and panics refused.
+    pub fn new(entry: u64, start: State, cost: &'a dyn Fn(&Inst) -> u64) -> Self {
+        Query {
+            entry,
+            stops: BTreeSet::new(),
+            start,
+            declared: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            sites: BTreeMap::new(),
+            stack: None,
+            classes: None,
+            marks: BTreeSet::new(),
+            cost,
+            on_panic: OnPanic::Refuse,
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// The longest path of one class.
@@ -168,6 +193,8 @@ pub enum ExploreError {
     Unbounded {
         /// Header.
         place: String,
+        /// Its address.
+        header: u64,
         /// Iterations explored.
         iterations: u32,
         /// Callers.
@@ -253,14 +280,35 @@ pub fn explore(image: &Image, query: &Query<'_>, symbols: Symbols) -> Result<Out
 /// # Errors
 /// There is no bound, or none was found: the error names the place.
 pub fn explore_with(graphs: &mut Graphs<'_>, query: &Query<'_>, symbols: Symbols) -> Result<Outcome, ExploreError> {
+    let again = query.limits.disjuncts_again;
+    match explore_once(graphs, query, symbols, query.limits) {
+        Err((ExploreError::Unbounded { .. }, symbols)) if again > query.limits.disjuncts => {
+            let limits = Limits {
+                disjuncts: again,
+                unroll: query.limits.unroll.min(UNROLL_AGAIN_MAX),
+                ..query.limits
+            };
+            explore_once(graphs, query, symbols, limits)
+        }
+        other => other,
+    }
+    .map_err(|(error, _)| error)
+}
+
+fn explore_once(
+    graphs: &mut Graphs<'_>,
+    query: &Query<'_>,
+    symbols: Symbols,
+    limits: Limits,
+) -> Result<Outcome, (ExploreError, Symbols)> {
     let mut symbols = symbols;
     loop {
-        let mut explorer = Explorer::new(graphs, query, symbols);
+        let mut explorer = Explorer::new(graphs, query, symbols, limits);
         match explorer.run() {
-            Ok(()) => return explorer.outcome(),
+            Ok(()) => return explorer.outcome().map_err(|error| (error, Symbols::default())),
             // A jump table's targets were found: the graph of its function is larger than was thought.
             Err(Step::Restart) => symbols = explorer.symbols,
-            Err(Step::Error(error)) => return Err(*error),
+            Err(Step::Error(error)) => return Err((*error, explorer.symbols)),
         }
     }
 }

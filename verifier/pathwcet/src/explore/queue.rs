@@ -2,7 +2,7 @@
 
 use super::graphs::Graphs;
 use super::place::{Frame, Place};
-use super::{ExploreError, Longest, Outcome, POINTS_MAX, Query, raise};
+use super::{ExploreError, Limits, Longest, Outcome, POINTS_MAX, Query, raise};
 use crate::join::{covers, join};
 use crate::state::{State, Symbols};
 use std::collections::BTreeMap;
@@ -71,6 +71,7 @@ pub(super) struct Explorer<'a, 'i> {
     pub graphs: &'a mut Graphs<'i>,
     pub query: &'a Query<'a>,
     pub symbols: Symbols,
+    pub limits: Limits,
     work: BTreeMap<Rc<[u32]>, Group>,
     nodes: Vec<Node>,
     best: BTreeMap<Option<u32>, Best>,
@@ -80,11 +81,12 @@ pub(super) struct Explorer<'a, 'i> {
 }
 
 impl<'a, 'i> Explorer<'a, 'i> {
-    pub fn new(graphs: &'a mut Graphs<'i>, query: &'a Query<'a>, symbols: Symbols) -> Self {
+    pub fn new(graphs: &'a mut Graphs<'i>, query: &'a Query<'a>, symbols: Symbols, limits: Limits) -> Self {
         Explorer {
             graphs,
             query,
             symbols,
+            limits,
             work: BTreeMap::new(),
             nodes: Vec::new(),
             best: BTreeMap::new(),
@@ -177,7 +179,7 @@ impl<'a, 'i> Explorer<'a, 'i> {
             return items;
         }
         let live = place.live();
-        let most = self.query.limits.disjuncts_at(place.turn);
+        let most = self.limits.disjuncts_at(place.turn);
         items.iter_mut().for_each(|i| i.state.collect());
         items.sort_by_key(|i| std::cmp::Reverse(i.cost));
         let mut kept: Vec<Item> = Vec::new();

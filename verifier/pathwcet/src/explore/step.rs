@@ -4,11 +4,16 @@ use super::place::{Frame, Place};
 use super::queue::{Explorer, Item, Step};
 use super::{Ambiguous, ExploreError, OnPanic, is_panic};
 use crate::alu::Machine;
-use crate::branch::{assume, assume_mask, assume_zero};
+use crate::branch::{assume, assume_mask, assume_zero, by_sign};
+use crate::elf::Image;
 use crate::inst::{Flow, Inst, Op, SP};
 use crate::state::{State, Value};
 use crate::tables::split;
+use crate::wrap::{by_choice, by_wrap};
 use std::rc::Rc;
+
+/// In the iterations of a loop after these, results of either kind are one state.
+const TURNS_APART: u32 = 256;
 
 impl Explorer<'_, '_> {
     /// Executes one block from one state and pushes what follows.
@@ -28,6 +33,17 @@ impl Explorer<'_, '_> {
             while let Some(inst) = block.insts.get(at) {
                 if at > 0 && self.query.stops.contains(&inst.pc) {
                     self.end(&item);
+                    alive = false;
+                    break;
+                }
+                let few = place.turn < TURNS_APART;
+                let apart = || {
+                    by_wrap(&item.state, inst)
+                        .map(Vec::from)
+                        .or_else(|| by_choice(&item.state, inst))
+                };
+                if let Some(states) = few.then(apart).flatten() {
+                    todo.extend(states.into_iter().map(|state| (at, Item { state, ..item.clone() })));
                     alive = false;
                     break;
                 }
@@ -52,9 +68,9 @@ impl Explorer<'_, '_> {
     /// Executes one instruction.
     fn execute(&mut self, place: &Place, inst: &Inst, item: &mut Item) -> Result<(), ExploreError> {
         self.steps += 1;
-        if self.steps > self.query.limits.steps {
+        if self.steps > self.limits.steps {
             let place = self.graphs.image.place(inst.pc);
-            return Err(ExploreError::TooLarge(self.query.limits.steps, place));
+            return Err(ExploreError::TooLarge(self.limits.steps, place));
         }
         if self.query.marks.contains(&inst.pc) {
             let begin = *item.begin.get_or_insert(item.cost);
@@ -66,12 +82,9 @@ impl Explorer<'_, '_> {
         {
             *n += 1;
         }
-        let mut machine = Machine {
-            state: &mut item.state,
-            symbols: &mut self.symbols,
-            constants: self.graphs.image,
-        };
-        let counted = self.query.classes.map_or(Ok(None), |c| c.of(&mut machine, inst));
+        let classes = self.query.classes;
+        let mut machine = self.machine(&mut item.state);
+        let counted = classes.map_or(Ok(None), |c| c.of(&mut machine, inst));
         machine.apply(inst);
         if let Some((top, own)) = self.query.stack
             && item.state.get(SP) == top
@@ -90,8 +103,15 @@ impl Explorer<'_, '_> {
         Ok(())
     }
 
-    fn follow(&mut self, place: &Rc<Place>, last: &Inst, item: Item) -> Result<(), Step> {
+    fn follow(&mut self, place: &Rc<Place>, last: &Inst, mut item: Item) -> Result<(), Step> {
         let next = last.pc + 4;
+        let tested = match last.flow {
+            Flow::Zero { rt, wide, .. } => {
+                let mut machine = self.machine(&mut item.state);
+                machine.source(rt, wide)
+            }
+            _ => Value::exact(0),
+        };
         let state = &item.state;
         let (target, yes, no) = match last.flow {
             Flow::Next => return Ok(self.go(place, last.pc, next, item)?),
@@ -105,6 +125,12 @@ impl Explorer<'_, '_> {
             }
             Flow::Trap => return Ok(self.panic(place, last.pc, "a trap instruction")?),
             Flow::Cond { cond, target } => {
+                if let Some(parts) = by_sign(state, cond) {
+                    for state in parts {
+                        self.follow(place, last, Item { state, ..item.clone() })?;
+                    }
+                    return Ok(());
+                }
                 let no = if cond >= 14 {
                     None
                 } else {
@@ -112,8 +138,8 @@ impl Explorer<'_, '_> {
                 };
                 (target, assume(state, &state.flags, cond), no)
             }
-            Flow::Zero { rt, wide, zero, target } => {
-                let value = state.get(rt);
+            Flow::Zero { wide, zero, target, .. } => {
+                let value = tested;
                 (
                     target,
                     assume_zero(state, value, wide, zero),
@@ -164,13 +190,17 @@ impl Explorer<'_, '_> {
         }
     }
 
-    /// Caller-saved registers become unknown.
-    fn service(&mut self, state: &mut State, inst: &Inst) {
-        let mut machine = Machine {
+    fn machine<'s>(&'s mut self, state: &'s mut State) -> Machine<'s, Image> {
+        Machine {
             state,
             symbols: &mut self.symbols,
             constants: self.graphs.image,
-        };
+        }
+    }
+
+    /// Caller-saved registers become unknown.
+    fn service(&mut self, state: &mut State, inst: &Inst) {
+        let mut machine = self.machine(state);
         machine.apply(&Inst {
             op: Op::Service,
             ..*inst
@@ -242,9 +272,10 @@ impl Explorer<'_, '_> {
             return Ok(false);
         }
         seen.0 = seen.0.max(n + 1);
-        if n >= self.query.limits.unroll {
+        if n >= self.limits.unroll {
             return Err(ExploreError::Unbounded {
                 place: self.graphs.image.place(pc),
+                header: pc,
                 iterations: n,
                 chain: place.chain(self.graphs.image),
             });
@@ -274,7 +305,7 @@ impl Explorer<'_, '_> {
             return self.panic(place, pc, &what);
         }
         let depth = place.frame.depth + 1;
-        if depth >= self.query.limits.depth {
+        if depth >= self.limits.depth {
             return Err(ExploreError::Recursion {
                 place: self.graphs.image.place(pc),
                 depth,
