@@ -99,6 +99,8 @@ calls! {
     VmRead = 0x43, "vm_read";
     /// Clears count, min, max and sum of every path.
     PathReset = 0x44, "path_reset";
+    /// x1 = path, x2 = IPA of a [`crate::record::PathPeak`], x3 = bytes.
+    PathPeak = 0x45, "path_peak";
 }
 
 impl Call {

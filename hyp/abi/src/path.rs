@@ -58,7 +58,7 @@ paths! {
     MapRead = 13, "hypercall.map_read";
     /// MapInfo, MapLookup, MapUpdate, MapDelete.
     MapAccess = 14, "hypercall.map_access";
-    /// PathRead, PoolRead, VmRead, LogRead, PathReset.
+    /// PathRead, PathPeak, PoolRead, VmRead, LogRead, PathReset.
     StatsRead = 15, "hypercall.stats_read";
     /// PSCI calls other than the CPU and system power calls, and SMCCC discovery.
     Psci = 16, "psci";

@@ -27,6 +27,32 @@ record! {
 }
 
 record! {
+    /// What was there when a path took its longest so far.
+    pub struct PathPeak {
+        /// [`crate::PathId`].
+        pub path: u32,
+        /// VM that left.
+        pub vm: u32,
+        /// Its vCPU.
+        pub vcpu: u32,
+        /// Points with probes then, as bits by number.
+        pub points: u32,
+        /// How long it took; 0 if the path was never taken.
+        pub length: u64,
+        /// When, ns.
+        pub time_ns: u64,
+        /// ESR_EL2 of a synchronous exit; INTID of an interrupt.
+        pub cause: u64,
+        /// IPA of an abort, otherwise stale.
+        pub ipa: u64,
+        /// Where the vCPU that left goes on.
+        pub pc: u64,
+        /// x0–x7 of the vCPU that left, as the exit left them: results of a call stand in place of its arguments.
+        pub x: [u64; 8],
+    }
+}
+
+record! {
     /// A loaded program.
     pub struct ProgramInfo {
         /// 0 staged, 1 verified, 2 compiled, 3 published, 4 attached.

@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use hyp_abi::record::PathPeak;
 use hyp_abi::{PathId, Rights, VMS_MAX};
 
 use crate::ipc::Ipc;
@@ -87,6 +88,20 @@ impl Default for PathStat {
         Self::new()
     }
 }
+
+/// No peak yet.
+pub const NO_PEAK: PathPeak = PathPeak {
+    path: 0,
+    vm: 0,
+    vcpu: 0,
+    points: 0,
+    length: 0,
+    time_ns: 0,
+    cause: 0,
+    ipa: 0,
+    pc: 0,
+    x: [0; 8],
+};
 
 /// One VM. What a switch needs comes first: it is reached with a short offset.
 #[derive(Clone, Debug)]
@@ -230,6 +245,8 @@ pub struct Cpu {
     pub vms: [Vm; VCPU_SLOTS],
     /// vCPUs.
     pub vcpus: [Vcpu; VCPU_SLOTS],
+    /// What was there when each path took its longest.
+    pub peaks: [PathPeak; PathId::COUNT],
 }
 
 impl Cpu {
@@ -254,6 +271,7 @@ impl Cpu {
             spi_owner: [NO_OWNER; BOARD_SPIS],
             vcpus: [const { Vcpu::new() }; VCPU_SLOTS],
             vms: [const { Vm::new() }; VCPU_SLOTS],
+            peaks: [NO_PEAK; PathId::COUNT],
             id: 0,
             several: false,
             off: false,
@@ -269,14 +287,11 @@ impl Cpu {
         Some((vcpu, vm))
     }
 
-    /// Counts an exit of `path` that took `spent`.
+    /// Counts an exit of `path` that took `spent`. True if it is a new extreme: [`crate::dispatch::peak::extreme`] takes it.
     #[inline(always)]
-    pub fn note(&mut self, path: PathId, spent: u32) {
-        if let Some(stat) = self.paths.get_mut(path as usize)
-            && stat.add(spent)
-        {
-            let _ = stat.extreme(spent);
-        }
+    #[must_use]
+    pub fn note(&mut self, path: PathId, spent: u32) -> bool {
+        self.paths.get_mut(path as usize).is_some_and(|stat| stat.add(spent))
     }
 
     /// Adds a VM's vCPU to the run queue: it starts at the VM's entry.
@@ -348,8 +363,20 @@ mod tests {
     #[test]
     fn path_counts_keep_both_extremes() {
         let mut cpu = std::boxed::Box::new(Cpu::new());
-        for spent in [50, 70, 60, 40, 70, 90] {
-            cpu.note(PathId::Wfi, spent);
+        for (spent, longest) in [
+            (50, true),
+            (70, true),
+            (60, false),
+            (40, false),
+            (70, false),
+            (90, true),
+        ] {
+            let extreme = cpu.note(PathId::Wfi, spent);
+            assert_eq!(
+                extreme && cpu.paths[PathId::Wfi as usize].extreme(spent),
+                longest,
+                "{spent}"
+            );
         }
         let stat = cpu.paths[PathId::Wfi as usize];
         assert_eq!(

@@ -197,6 +197,10 @@ impl Machine for Board {
         time::ticks()
     }
 
+    fn armed_points(&self) -> u32 {
+        crate::sites::armed()
+    }
+
     fn nanoseconds(&self, ticks: u64) -> u64 {
         ticks << crate::points::TICK_SHIFT
     }

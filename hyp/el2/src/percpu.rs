@@ -51,6 +51,12 @@ pub static BLOCKS: [PerCpu; CPUS] = [const {
     }
 }; CPUS];
 
+/// This CPU's state, as the vectors pass it on.
+#[inline(always)]
+pub fn state() -> *mut State {
+    TPIDR_EL2::read() as *mut State
+}
+
 /// This CPU's context of firings. It is asked for where a probe fires, and at a change of vCPU, neither inside the other.
 #[inline(always)]
 pub fn context<'a>() -> &'a mut Context {

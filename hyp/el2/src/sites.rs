@@ -1,5 +1,7 @@
 //! Probe sites: the table the linker gathered, and the switch between `nop` and branch.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use hyp_core::probe_vm::points::PointId;
 
 use crate::{image, mmu};
@@ -43,8 +45,19 @@ pub fn patch(at: u64, to: Option<u64>) {
     });
 }
 
+/// Points whose sites are branches, as bits. Probes are attached and detached by one CPU at a time; others may read it late.
+static ARMED: AtomicU32 = AtomicU32::new(0);
+
+/// Points that have probes, as bits by number.
+pub fn armed() -> u32 {
+    ARMED.load(Ordering::Relaxed)
+}
+
 /// Turns every site of `point` into a branch (`on`) or back into a `nop`.
 pub fn switch(point: PointId, on: bool) {
+    let bit = 1 << point as u32;
+    let armed = armed() & !bit | u32::from(on) << point as u32;
+    ARMED.store(armed, Ordering::Relaxed);
     for site in sites().iter().filter(|site| site.point == point as u64) {
         patch(site.at, on.then_some(site.block));
     }

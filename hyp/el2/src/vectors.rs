@@ -5,14 +5,14 @@ use core::arch::{asm, global_asm};
 use hyp_abi::call::FID_BASE;
 use hyp_abi::{Call, PathId, VMS_MAX};
 use hyp_core::cpu::{Cpu, Deferred, PathStat, Vm};
-use hyp_core::dispatch::{Next, Services, direct, fast, hypercall, schedule, slow};
+use hyp_core::dispatch::{Next, Services, direct, fast, hypercall, peak, schedule, slow};
 use hyp_core::exit::Esr;
 use hyp_core::vcpu::Vcpu;
 
 use crate::machine::Board;
 use crate::state::State;
 use crate::uart::CONSOLE;
-use crate::{pmu, time, world};
+use crate::{percpu, pmu, time, world};
 
 global_asm!(
     include_str!("vectors.S"),
@@ -131,45 +131,61 @@ extern "C" fn defer_full(this: *mut State, entry: u64, vcpu: *mut Vcpu, _: u64) 
 
 /// The end of a fast exit: point, count. `Some`: it was the longest or shortest of its path so far.
 #[inline(always)]
-fn count<'a>(parts: &'a mut Parts<'_>, entry: u64, path: PathId) -> Option<(&'a mut PathStat, u32)> {
+fn count(mut parts: Parts<'_>, entry: u64, path: PathId) -> Option<u32> {
     parts.board.fire_vm_entry(path, entry as u32);
     parts.vcpu.exits += 1;
     let stat = &mut parts.paths[path as usize];
     let spent = pmu::read().wrapping_sub(entry as u32);
-    stat.add(spent).then_some((stat, spent))
+    stat.add(spent).then_some(spent)
+}
+
+/// The longest or shortest exit of its path, of the loaded vCPU; no reference into the state is alive any more.
+fn extreme(path: PathId, spent: u32) {
+    let State { cpu, board, .. } = state(percpu::state());
+    let left = cpu.loaded;
+    peak::extreme(cpu, board, path, spent, left);
 }
 
 #[cold]
 #[inline(never)]
-extern "C" fn extreme_light(stat: &mut PathStat, spent: u32, vcpu: *mut Vcpu) -> Resume {
-    let _ = stat.extreme(spent);
+extern "C" fn extreme_light(path: PathId, spent: u32, vcpu: *mut Vcpu) -> Resume {
+    extreme(path, spent);
     Resume { frame: vcpu, slow: 0 }
 }
 
 #[cold]
 #[inline(never)]
-extern "C" fn extreme_full(stat: &mut PathStat, spent: u32, vcpu: *mut Vcpu) -> ! {
-    let _ = stat.extreme(spent);
+extern "C" fn extreme_full(path: PathId, spent: u32, vcpu: *mut Vcpu) -> ! {
+    extreme(path, spent);
     enter(vcpu)
 }
 
 /// Back to the same vCPU, of which only the light registers were saved.
 #[inline(always)]
-fn finish_light(mut parts: Parts<'_>, entry: u64, path: PathId) -> Resume {
+fn finish_light(parts: Parts<'_>, entry: u64, path: PathId) -> Resume {
     let vcpu: *mut Vcpu = parts.vcpu;
-    match count(&mut parts, entry, path) {
-        Some((stat, spent)) => extreme_light(stat, spent, vcpu),
+    match count(parts, entry, path) {
+        Some(spent) => extreme_light(path, spent, vcpu),
         None => Resume { frame: vcpu, slow: 0 },
     }
 }
 
 /// Back to the same vCPU, all of whose registers come from its frame.
 #[inline(always)]
-fn finish(mut parts: Parts<'_>, entry: u64, path: PathId) -> ! {
+fn finish(parts: Parts<'_>, entry: u64, path: PathId) -> ! {
     let vcpu: *mut Vcpu = parts.vcpu;
-    match count(&mut parts, entry, path) {
-        Some((stat, spent)) => extreme_full(stat, spent, vcpu),
+    match count(parts, entry, path) {
+        Some(spent) => extreme_full(path, spent, vcpu),
         None => enter(vcpu),
+    }
+}
+
+/// Counts the stay that ends here, of the vCPU in slot `left`.
+#[inline(always)]
+fn note(cpu: &mut Cpu, board: &Board, path: PathId, entry: u32, left: u32) {
+    let spent = pmu::read().wrapping_sub(entry);
+    if cpu.note(path, spent) {
+        peak::extreme(cpu, board, path, spent, left);
     }
 }
 
@@ -334,10 +350,11 @@ entries! {
 /// To the vCPU that the running one has handed the CPU to.
 #[inline(always)]
 fn handed_over(cpu: &mut Cpu, board: &mut Board, entry: u64, path: PathId, to: usize) -> ! {
+    let left = cpu.loaded;
     world::switch(cpu, board, to);
     slow::handed_over(cpu, board);
     board.fire_vm_entry(path, entry as u32);
-    cpu.note(path, pmu::read().wrapping_sub(entry as u32));
+    note(cpu, board, path, entry as u32, left);
     enter(frame(cpu))
 }
 
@@ -369,24 +386,24 @@ fn hazard(state: &mut State) {
 #[inline(always)]
 pub fn resume(state: &mut State, path: PathId) -> ! {
     let State { cpu, board, .. } = state;
+    let left = cpu.loaded;
     match schedule(cpu, board, path) {
         Next::Same => {}
         Next::Switch(to) => {
-            let from = cpu.loaded;
             world::switch(cpu, board, to);
-            slow::switched(cpu, board, from, to);
+            slow::switched(cpu, board, left, to);
         }
         Next::Off => system_end(),
         Next::Idle => {
             cpu.account(time::ticks());
-            cpu.note(path, pmu::read().wrapping_sub(cpu.entry));
+            note(cpu, board, path, cpu.entry, left);
             // SAFETY: 1. The stack is given up: waking up starts at its top, like every entry.
             unsafe { asm!("b idle", options(noreturn)) }
         }
     }
     let entry = cpu.entry;
     board.fire_vm_entry(path, entry);
-    cpu.note(path, pmu::read().wrapping_sub(entry));
+    note(cpu, board, path, entry, left);
     enter(frame(cpu))
 }
 
@@ -396,6 +413,7 @@ extern "C" fn exit_woken(this: *mut State, entry: u64) -> ! {
     state.cpu.entry = entry as u32;
     state.cpu.since = time::ticks();
     let intid = crate::gic::acknowledge();
+    state.cpu.deferred = Deferred::Irq(intid);
     let path = hyp_core::dispatch::irq::serve(&mut state.cpu, &mut state.board, intid);
     resume(state, path)
 }

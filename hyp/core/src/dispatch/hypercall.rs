@@ -1,11 +1,11 @@
 //! Gnomon's hypercalls.
 
 use hyp_abi::call::CURSOR_END;
-use hyp_abi::record::{PathRecord, StopCause};
+use hyp_abi::record::{PathPeak, PathRecord, StopCause};
 use hyp_abi::{ABI_VERSION, Call, PathId, Rights, Status};
 
 use super::{Machine, ipc, power, smp};
-use crate::cpu::{Cpu, PathStat};
+use crate::cpu::{Cpu, NO_PEAK, PathStat};
 use crate::psci::{self, Power};
 
 /// Calls that need memory or devices of `hyp-el2`: probes and maps.
@@ -101,7 +101,7 @@ pub fn call<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut
             info(cpu, slot, call, x[0]);
             PathId::HypercallInfo
         }
-        Call::PathRead | Call::PathReset | Call::LogRead | Call::VmRead => {
+        Call::PathRead | Call::PathPeak | Call::PathReset | Call::LogRead | Call::VmRead => {
             m.vm_exit(PathId::StatsRead);
             let out = stats(cpu, m, services, slot, call, x);
             put(cpu, slot, out);
@@ -173,7 +173,9 @@ pub const fn path_of(call: Call) -> PathId {
         Call::ProbeDetach | Call::ProbeUnload | Call::ProbeInfo => PathId::ProbeControl,
         Call::MapRead | Call::MapClear | Call::RingRead => PathId::MapRead,
         Call::MapInfo | Call::MapLookup | Call::MapUpdate | Call::MapDelete => PathId::MapAccess,
-        Call::PathRead | Call::LogRead | Call::PoolRead | Call::VmRead | Call::PathReset => PathId::StatsRead,
+        Call::PathRead | Call::PathPeak | Call::LogRead | Call::PoolRead | Call::VmRead | Call::PathReset => {
+            PathId::StatsRead
+        }
     }
 }
 
@@ -242,6 +244,7 @@ fn stats<M: Machine, S: Services<M>>(
     match call {
         Call::PathReset => {
             cpu.paths = [PathStat::new(); PathId::COUNT];
+            cpu.peaks = [NO_PEAK; PathId::COUNT];
             [0, x[0], x[1]]
         }
         Call::LogRead => {
@@ -259,8 +262,28 @@ fn stats<M: Machine, S: Services<M>>(
             cpu.account(m.now());
             vms(cpu, m, slot, x)
         }
+        Call::PathPeak => peak(cpu, m, slot, x),
         _ => paths(cpu, m, services, slot, x),
     }
+}
+
+fn peak<M: Machine>(cpu: &Cpu, m: &mut M, slot: usize, x: [u64; 6]) -> [u64; 3] {
+    let (Some(vm), Some(peak)) = (
+        cpu.vms.get(slot),
+        cpu.peaks.get(x[0].min(PathId::COUNT as u64) as usize),
+    ) else {
+        return refuse(Status::NotFound, 0);
+    };
+    if x[2] < PathPeak::SIZE as u64 {
+        return refuse(Status::TooBig, PathPeak::SIZE as u64);
+    }
+    let mut bytes = [0; PathPeak::SIZE];
+    match vm.buffer(x[1], PathPeak::SIZE as u64) {
+        Ok(pa) if peak.write(&mut bytes).is_some() => m.write_guest(pa, &bytes),
+        Ok(_) => {}
+        Err(bad) => return refuse(Status::BadAddress, bad),
+    }
+    [0, x[0], x[1]]
 }
 
 fn vms<M: Machine>(cpu: &Cpu, m: &mut M, slot: usize, x: [u64; 6]) -> [u64; 3] {

@@ -12,6 +12,7 @@ pub mod hypercall;
 mod idregs;
 mod ipc;
 pub mod irq;
+pub mod peak;
 mod power;
 pub mod slow;
 mod smp;
@@ -52,6 +53,8 @@ pub trait Machine: LrFile + Points {
     fn now(&self) -> u64;
     /// Counter ticks as nanoseconds.
     fn nanoseconds(&self, ticks: u64) -> u64;
+    /// Points that have probes, as bits by number.
+    fn armed_points(&self) -> u32;
     /// Sets EL2's timer; `u64::MAX` turns it off.
     fn set_alarm(&mut self, at: u64);
     /// Acknowledges a physical interrupt: INTID, 1020 and up for none.

@@ -1,10 +1,11 @@
 //! Hypercalls: which are known, who may, what they read, write and change.
 
 use hyp_abi::call::{CURSOR_END, FID_BASE};
-use hyp_abi::record::{PathRecord, StreamKind, VmRecord};
+use hyp_abi::record::{PathPeak, PathRecord, StreamKind, VmRecord};
 
 use super::*;
 use crate::dispatch::hypercall::path_of;
+use crate::dispatch::peak;
 use crate::vcpu::Run;
 
 #[test]
@@ -42,7 +43,7 @@ fn the_upper_half_of_x0_is_no_part_of_the_number() {
 
 #[test]
 fn what_concerns_all_vms_needs_the_right() {
-    let reads = [Call::PathRead, Call::VmRead, Call::PathReset];
+    let reads = [Call::PathRead, Call::PathPeak, Call::VmRead, Call::PathReset];
     for (rights, call, needed) in reads
         .map(|call| {
             (
@@ -104,6 +105,38 @@ fn vm_records_tell_exits_and_time() {
 }
 
 #[test]
+fn the_longest_exit_is_remembered_with_what_was_there() {
+    let mut s = System::with_rights(Rights::all());
+    (s.board.esr, s.board.now) = (0x5a00_0000, 9);
+    s.frame(0).set(3, 33);
+    for (spent, kept) in [(70, 70), (60, 70), (50, 70), (80, 80)] {
+        if s.cpu.note(PathId::Sysreg, spent) {
+            peak::extreme(&mut s.cpu, &s.board, PathId::Sysreg, spent, 0);
+        }
+        assert_eq!(
+            s.call(Call::PathPeak, &[PathId::Sysreg as u64, RAM, 4096]),
+            Some(Status::Ok)
+        );
+        let (_, bytes) = s.board.written.pop().unwrap();
+        let read = PathPeak::read(&bytes).unwrap();
+        assert_eq!((read.length, read.path), (kept, PathId::Sysreg as u32));
+        assert_eq!(
+            (read.vm, read.points, read.x[3]),
+            (0, 0b101, if spent == 80 { 4096 } else { 33 })
+        );
+        assert_eq!((read.time_ns, read.pc), (144, PC));
+    }
+    assert_eq!(
+        s.call(Call::PathPeak, &[PathId::COUNT as u64, RAM, 4096]),
+        Some(Status::NotFound)
+    );
+    assert_eq!(s.call(Call::PathPeak, &[0, RAM, 8]), Some(Status::TooBig));
+    assert_eq!(s.call(Call::PathPeak, &[0, RAM - 1, 4096]), Some(Status::BadAddress));
+    s.call(Call::PathReset, &[]);
+    assert!(s.cpu.peaks.iter().all(|peak| peak.length == 0));
+}
+
+#[test]
 fn the_log_is_read_in_chunks() {
     let mut s = System::with_rights(Rights::all());
     s.board.log = std::vec![1; 1000];
@@ -116,7 +149,7 @@ fn the_log_is_read_in_chunks() {
 #[test]
 fn counts_are_cleared_on_request() {
     let mut s = System::with_rights(Rights::all());
-    s.cpu.note(PathId::Wfi, 50);
+    assert!(s.cpu.note(PathId::Wfi, 50));
     assert_eq!(s.call(Call::PathReset, &[]), Some(Status::Ok));
     assert!(s.cpu.paths.iter().all(|stat| *stat == crate::cpu::PathStat::new()));
 }

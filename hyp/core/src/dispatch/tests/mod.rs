@@ -117,6 +117,9 @@ impl Machine for Board {
     fn nanoseconds(&self, ticks: u64) -> u64 {
         ticks * 16
     }
+    fn armed_points(&self) -> u32 {
+        0b101
+    }
     fn set_alarm(&mut self, at: u64) {
         self.alarm = Some(at);
     }
