@@ -144,26 +144,32 @@ fn compile(compiler: &str, arguments: &[&str], from: &Path, to: &Path) {
 /// Compiles, links and runs one build.
 pub fn link(build: Build) -> Linked {
     let folder = tempfile::tempdir().expect("a folder");
-    let at = |name: &str| folder.path().join(name);
-    compile(build.compiler, &[build.level], &source("programs.c"), &at("programs.o"));
-    compile("gcc", &["-O1", EMPTY], &source("driver.c"), &at("driver.o"));
-    compile("gcc", &[], &source("start.S"), &at("start.o"));
-    let elf = at("suite.elf");
-    let status = Command::new(GCC)
-        .args(FLAGS)
-        .args(["-no-pie", "-Wl,--build-id=none", "-T"])
-        .arg(source("link.ld"))
-        .args([at("start.o"), at("driver.o"), at("programs.o")])
-        .arg("-o")
-        .arg(&elf)
-        .status();
-    assert!(status.is_ok_and(|s| s.success()), "link of {build:?}");
+    let elf = folder.path().join("suite.elf");
+    link_at(build, &elf);
     let bytes = std::fs::read(&elf).expect("linked");
     Linked {
         build,
         image: Image::parse(&bytes).expect("an AArch64 ELF"),
         observed: observe(&elf),
     }
+}
+
+/// Compiles and links one build.
+pub fn link_at(build: Build, elf: &Path) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    compile(build.compiler, &[build.level], &source("programs.c"), &at("programs.o"));
+    compile("gcc", &["-O1", EMPTY], &source("driver.c"), &at("driver.o"));
+    compile("gcc", &[], &source("start.S"), &at("start.o"));
+    let status = Command::new(GCC)
+        .args(FLAGS)
+        .args(["-no-pie", "-Wl,--build-id=none", "-T"])
+        .arg(source("link.ld"))
+        .args([at("start.o"), at("driver.o"), at("programs.o")])
+        .arg("-o")
+        .arg(elf)
+        .status();
+    assert!(status.is_ok_and(|s| s.success()), "link of {build:?}");
 }
 
 /// Boots a build and reads what its driver says: program and most instructions, line by line.
