@@ -3,25 +3,8 @@
 use gnomon_tests::reach::{Image, is_panic};
 use gnomon_tests::vm;
 
-/// Functions with a bounds check that is still in the binary: the verifier's, on the path of ProbeVerify alone. The list may
-/// only shrink.
-const KNOWN: &[&str] = &[
-    "verifier::store::Store>::join",
-    "Verifier<probe_vm::jit::cost::JitCost>>::arrive",
-    "Verifier<probe_vm::jit::cost::JitCost>>::begin_summary",
-    "Verifier<probe_vm::jit::cost::JitCost>>::callback_returned",
-    "Verifier<probe_vm::jit::cost::JitCost>>::count_path",
-    "Verifier<probe_vm::jit::cost::JitCost>>::joined_entry",
-    "Verifier<probe_vm::jit::cost::JitCost>>::launch",
-    "Verifier<probe_vm::jit::cost::JitCost>>::note_variation",
-    "Verifier<probe_vm::jit::cost::JitCost>>::purge",
-    "Verifier<probe_vm::jit::cost::JitCost>>::stack_load",
-    "Verifier<probe_vm::jit::cost::JitCost>>::stack_readable",
-    "Verifier<probe_vm::jit::cost::JitCost>>::stack_scribble",
-    "Verifier<probe_vm::jit::cost::JitCost>>::stack_store",
-    "Verifier<probe_vm::jit::cost::JitCost>>::transfer",
-    "Verifier<probe_vm::jit::cost::JitCost>>::unit",
-];
+/// Functions with a bounds check that is still in the binary. There are none, and the list may only shrink.
+const KNOWN: &[&str] = &[];
 
 /// Functions with register-indirect branches: a verified program is called by its address, from a table that only
 /// publishing writes.

@@ -301,7 +301,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
         let (at, n, byte) = stack_place(lo);
         let chunk = s.stack_chunk(frame, at);
-        let slot = self.store.slots(chunk)[n];
+        let slot = self.store.slots(chunk)[n % CHUNK];
         let mask = (spill_mask(size as u8) << byte) & 0xff;
         if slot.spill > 0 && mask & spill_mask(slot.spill) != 0 {
             if byte == 0 && u32::from(slot.spill) == size {
@@ -331,7 +331,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             v.id = self.ids;
             v.delta = 0;
             if let Some(slots) = self.store.stack_mut(s, frame, at) {
-                slots[n].val = v;
+                slots[n % CHUNK].val = v;
             }
         }
         v
@@ -342,7 +342,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let mut off = lo;
         while off < hi {
             let (at, n, byte) = stack_place(off);
-            let slot = &self.store.slots(s.stack_chunk(frame, at))[n];
+            let slot = &self.store.slots(s.stack_chunk(frame, at))[n % CHUNK];
             let end = hi.min(off + i64::from(8 - byte));
             let mask = (spill_mask((end - off) as u8) << byte) & 0xff;
             let pointer = slot.spill > 0 && !slot.val.is_scalar();
@@ -413,7 +413,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 max: STACK_BYTES,
             });
         };
-        let slot = &mut slots[n];
+        let slot = &mut slots[n % CHUNK];
         let old_pointer = slot.spill > 0 && !slot.val.is_scalar();
         if old_pointer && size < 8 && hide {
             return Err(Why::PartialPointer { reg, offset: lo, size });
@@ -462,7 +462,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                     max: STACK_BYTES,
                 });
             };
-            let slot = &mut slots[n];
+            let slot = &mut slots[n % CHUNK];
             let pointer = slot.spill > 0 && !slot.val.is_scalar();
             if pointer && (!all || mask != 0xff && hide) {
                 return Err(Why::PartialPointer {

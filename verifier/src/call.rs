@@ -80,9 +80,10 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     /// The reference is gone: so is everything that holds it.
     pub(crate) fn forget_reference(&mut self, s: &mut State, reference: u32) {
         let mut keep = 0;
-        for i in 0..usize::from(s.refs_len).min(REFS) {
-            if s.refs[i].0 != reference {
-                s.refs[keep] = s.refs[i];
+        let held = s.refs;
+        for r in held.into_iter().take(usize::from(s.refs_len)) {
+            if let (true, Some(cell)) = (r.0 != reference, s.refs.get_mut(keep)) {
+                *cell = r;
                 keep += 1;
             }
         }

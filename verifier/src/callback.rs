@@ -95,7 +95,12 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let live = self.block(self.block_at(act.call_pc + 1)).live;
         self.push_frame(&mut s, live)?;
         for r in 1..6u8 {
-            let mut v = self.ties(at).values[usize::from(r) - 1];
+            let mut v = self
+                .ties(at)
+                .values
+                .get(usize::from(r) - 1)
+                .copied()
+                .unwrap_or(Val::UNINIT);
             if r == act.index {
                 v = match act.mode {
                     Mode::Follow => Val::scalar(Scalar::constant(round)),

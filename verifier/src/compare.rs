@@ -229,25 +229,22 @@ impl Store<'_> {
         let mut pairs = Pairs::new();
         let depth = usize::from(a.depth).min(FRAMES - 1);
         let old = a;
-        for i in 0..a.regs.len() {
-            if base.is_none_or(|base| base.regs[i] != b.regs[i]) {
-                self.join_chunk(&mut pairs, &old, b, &mut a.regs[i], b.regs[i], ids);
-            }
-        }
-        for i in 0..depth {
-            if base.is_none_or(|base| base.saved[i] != b.saved[i]) {
-                self.join_chunk(&mut pairs, &old, b, &mut a.saved[i], b.saved[i], ids);
+        let known = base.unwrap_or(&State::BLANK);
+        let regs = a.regs.iter_mut().zip(b.regs.iter().zip(&known.regs));
+        let saved = a.saved.iter_mut().zip(b.saved.iter().zip(&known.saved)).take(depth);
+        for (chunk, (other, was)) in regs.chain(saved) {
+            if base.is_none() || was != other {
+                self.join_chunk(&mut pairs, &old, b, chunk, *other, ids);
             }
         }
         let mut keep = 0;
-        for i in 0..usize::from(a.stack_len).min(a.stack.len()) {
-            let StackRef { frame, at, mut chunk } = a.stack[i];
+        for StackRef { frame, at, mut chunk } in old.stack.into_iter().take(usize::from(old.stack_len)) {
             let other = b.stack_chunk(frame, at);
             if other == 0 || base.is_none_or(|base| base.stack_chunk(frame, at) != other) {
                 self.join_stack(&mut pairs, &old, b, &mut chunk, other, ids);
             }
-            if chunk != 0 {
-                a.stack[keep] = StackRef { frame, at, chunk };
+            if let (true, Some(cell)) = (chunk != 0, a.stack.get_mut(keep)) {
+                *cell = StackRef { frame, at, chunk };
                 keep += 1;
             }
         }

@@ -4,7 +4,7 @@
 //! order it covers and a cursor in it; states wait at blocks until the cursor arrives, so everything that can meet at
 //! a block has met before it is left. A loop's cursor starts over for each iteration followed.
 
-use crate::act::{Act, EFFORTS, Effort, Scope};
+use crate::act::{Act, EFFORTS, Effort, Scope, Ties};
 use crate::cost::CostModel;
 use crate::deliver::Inbox;
 use crate::env::{Env, FRAMES, Program, STACK_BYTES, STACK_ROUND};
@@ -83,6 +83,8 @@ pub struct Verifier<'m, 'e, C> {
     pub(crate) units: u64,
     /// Units that the one under way counts as.
     pub(crate) weight: u32,
+    /// Takes the writes to activations that are not there; nothing reads it.
+    pub(crate) spare: (Act, Ties),
     /// Precision was given up somewhere: another attempt may do better.
     pub(crate) approximated: bool,
     /// A call site's facts became weaker after its cost was taken.
@@ -130,6 +132,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             visits: 0,
             units: 0,
             weight: 1,
+            spare: (Act::BLANK, Ties::BLANK),
             approximated: false,
             stale_costs: false,
             worst: (0, 0, 0),
@@ -305,7 +308,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
     }
 
     pub(crate) fn effort(&self) -> Effort {
-        EFFORTS[self.attempt.min(EFFORTS.len() - 1)]
+        EFFORTS.get(self.attempt).copied().unwrap_or(EFFORTS[EFFORTS.len() - 1])
     }
 
     fn begin_attempt(&mut self) {

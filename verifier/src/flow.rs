@@ -22,8 +22,10 @@ impl<C: CostModel> Verifier<'_, '_, C> {
 
     /// The activation at `at`; a spare one that nothing reads if there is none.
     pub(crate) fn act_mut(&mut self, at: usize) -> &mut Act {
-        let last = self.m.acts.len() - 1;
-        &mut self.m.acts[at.min(last)]
+        match self.m.acts.get_mut(at) {
+            Some(act) => act,
+            None => &mut self.spare.0,
+        }
     }
 
     pub(crate) fn ties(&self, at: usize) -> &Ties {
@@ -32,8 +34,10 @@ impl<C: CostModel> Verifier<'_, '_, C> {
 
     /// As [`Verifier::act_mut`].
     pub(crate) fn ties_mut(&mut self, at: usize) -> &mut Ties {
-        let last = self.m.ties.len() - 1;
-        &mut self.m.ties[at.min(last)]
+        match self.m.ties.get_mut(at) {
+            Some(ties) => ties,
+            None => &mut self.spare.1,
+        }
     }
 
     pub(crate) fn top(&self) -> usize {

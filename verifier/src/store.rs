@@ -401,12 +401,12 @@ impl<'m> Store<'m> {
     /// Frees the stack of `frame` and of deeper frames.
     pub fn pop_stack(&mut self, s: &mut State, frame: u8) {
         let mut keep = 0;
-        for i in 0..usize::from(s.stack_len).min(STACK_CHUNKS) {
-            let r = s.stack[i];
+        let old = s.stack;
+        for r in old.into_iter().take(usize::from(s.stack_len)) {
             if r.frame >= frame {
                 self.release(r.chunk);
-            } else {
-                s.stack[keep] = r;
+            } else if let Some(cell) = s.stack.get_mut(keep) {
+                *cell = r;
                 keep += 1;
             }
         }
@@ -418,11 +418,11 @@ impl<'m> Store<'m> {
         for i in 0..s.regs.len() {
             self.update_chunk(&mut s.regs[i], &wanted, &mut f);
         }
-        for i in 0..usize::from(s.depth).min(s.saved.len()) {
-            self.update_chunk(&mut s.saved[i], &wanted, &mut f);
+        for chunk in s.saved.iter_mut().take(usize::from(s.depth)) {
+            self.update_chunk(chunk, &wanted, &mut f);
         }
-        for i in 0..usize::from(s.stack_len).min(STACK_CHUNKS) {
-            self.update_chunk(&mut s.stack[i].chunk, &wanted, &mut f);
+        for r in s.stack.iter_mut().take(usize::from(s.stack_len)) {
+            self.update_chunk(&mut r.chunk, &wanted, &mut f);
         }
     }
 

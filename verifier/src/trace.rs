@@ -199,7 +199,9 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let mut depth = 1;
         while depth > 0 {
             depth -= 1;
-            let (mut at, times) = stack[depth];
+            let Some((mut at, times)) = stack.get(depth).copied() else {
+                break;
+            };
             while at != 0 {
                 let node = self.node(at);
                 let count = node.count.saturating_mul(times);
@@ -212,9 +214,9 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                     Piece::Loop(0) => {}
                     Piece::Loop(end) => {
                         // The rest of this path waits below the inner one.
-                        if depth + 1 < UNFOLD_MAX && count > 0 {
-                            stack[depth] = (node.parent, times);
-                            stack[depth + 1] = (end, count);
+                        let room = stack.get_mut(depth..).and_then(|s| s.first_chunk_mut::<2>());
+                        if let (Some(room), true) = (room, count > 0) {
+                            *room = [(node.parent, times), (end, count)];
                             depth += 2;
                             break;
                         }

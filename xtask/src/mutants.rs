@@ -66,6 +66,41 @@ fn changes(text: &str) -> Vec<Change> {
         .collect()
 }
 
+/// The names in the list's line `# tests: NAME…`: test programs, the quickest first.
+fn tests_of(text: &str) -> Vec<String> {
+    let line = text.lines().find_map(|l| l.strip_prefix("# tests:"));
+    line.unwrap_or("").split_whitespace().map(str::to_string).collect()
+}
+
+/// Whether one of the package's test programs goes red. One after the other, so that what the first one sees needs no
+/// building of the rest; a change that does not compile is an error of the list.
+fn notices(shop: &Shop, tree: &Path, package: &str, tests: &[String]) -> Result<bool> {
+    let cargo = |args: &[&str]| {
+        let mut cargo = shop.cargo();
+        cargo
+            .current_dir(tree)
+            .args(args)
+            .args(["--quiet", "--package", package])
+            .env("CARGO_TARGET_DIR", shop.root().join("target/mutants/target"))
+            .env("GNOMON_SHARED", shop.root().join("../shared"))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        cargo
+            .status()
+            .map(|s| s.success())
+            .map_err(|e| Failure::Said(e.to_string()))
+    };
+    if !cargo(&["check"])? {
+        return Err(Failure::Said("the change does not compile".into()));
+    }
+    for test in tests {
+        if !cargo(&["test", "--test", test])? {
+            return Ok(true);
+        }
+    }
+    Ok(tests.is_empty() && !cargo(&["test", "--tests"])?)
+}
+
 /// Applies each change of `list` to a copy of the sources and expects the package's tests to go red.
 fn listed(shop: &Shop, package: &str, list: &Path) -> Result<()> {
     let tree = shop.root().join("target/mutants/tree");
@@ -73,7 +108,8 @@ fn listed(shop: &Shop, package: &str, list: &Path) -> Result<()> {
         |path: &Path| std::fs::read_to_string(path).map_err(|e| Failure::Said(format!("{}: {e}", path.display())));
     copy_sources(shop, &tree)?;
     let mut survived = Vec::new();
-    let all = changes(&read(list)?);
+    let text = read(list)?;
+    let (all, tests) = (changes(&text), tests_of(&text));
     for (n, change) in all.iter().enumerate() {
         let file = tree.join(package).join("src").join(&change.file);
         let before = read(&file)?;
@@ -83,17 +119,9 @@ fn listed(shop: &Shop, package: &str, list: &Path) -> Result<()> {
         }
         let write = |text: &str| std::fs::write(&file, text).map_err(|e| Failure::Said(e.to_string()));
         write(&after)?;
-        let mut cargo = shop.cargo();
-        cargo
-            .current_dir(&tree)
-            .args(["test", "--quiet", "--package", package, "--tests"]);
-        cargo.env("CARGO_TARGET_DIR", shop.root().join("target/mutants/target"));
-        cargo.env("GNOMON_SHARED", shop.root().join("../shared"));
-        cargo
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null());
-        let noticed = !cargo.status().map_err(|e| Failure::Said(e.to_string()))?.success();
+        let noticed = notices(shop, &tree, package, &tests);
         write(&before)?;
+        let noticed = noticed?;
         let verdict = if noticed { "noticed" } else { "SURVIVED" };
         println!(
             "{}/{} {verdict}: {}: {} -> {}",

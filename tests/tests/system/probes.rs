@@ -44,7 +44,7 @@ const VERIFY_STEP_SMALL_MAX: u64 = 40_000;
 
 #[test]
 fn a_proof_goes_in_short_steps() {
-    let rights = "priority = 10\nrights = [\"probe:system\"]";
+    let rights = "priority = 10\nrights = [\"probe:system\"]\nprobes = { map_memory = \"1M\", programs = 4 }";
     let outcome = vm::passes("bench", &vm::guest("one", "bench", "verify", rights));
     let console = outcome.console(0);
     let row = |name: &str| {

@@ -24,12 +24,8 @@ impl Rng {
 }
 
 /// One slot.
-pub fn slot(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
-    u64::from(code)
-        | u64::from(dst) << 8
-        | u64::from(src) << 12
-        | u64::from(off as u16) << 16
-        | u64::from(imm as u32) << 32
+pub const fn slot(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
+    code as u64 | (dst as u64) << 8 | (src as u64) << 12 | (off as u16 as u64) << 16 | (imm as u32 as u64) << 32
 }
 
 /// bpf_loop besides the helpers of the data sets.
