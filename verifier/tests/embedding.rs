@@ -59,7 +59,7 @@ fn random_programs_stay_inside() {
     for seed in (0..count).map(|n| first.wrapping_add(n)) {
         let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).max(1));
         let text = program(&mut rng);
-        let maps = [map(verifier::env::MapKind::ARRAY, 4, 256, 1)];
+        let maps = random::maps();
         let what = format!("seed {seed}");
         if let Some((bound, most, n)) = embed(&text, &maps, random::env(), &inputs(&mut rng, 4), &what) {
             accepted += 1;

@@ -62,8 +62,14 @@ impl Observer for Collect {
 struct Places {
     context: u64,
     stack_top: u64,
-    map: u64,
+    /// Entry 0 of each map.
+    maps: [u64; MAPS],
 }
+
+/// Maps that a program may have here.
+pub const MAPS: usize = 2;
+/// Words behind each.
+const MAP_WORDS: usize = 64;
 
 impl Places {
     fn holds(&self, v: &Val, x: u64) -> bool {
@@ -74,7 +80,7 @@ impl Places {
                 let base = match region {
                     Region::Object(0) => self.context,
                     Region::Stack(f) => self.stack_top - 512 * u64::from(f),
-                    Region::MapValue(_) => self.map,
+                    Region::MapValue(n) => self.maps[usize::from(n)],
                     // Handles are opaque.
                     _ => return true,
                 };
@@ -129,17 +135,29 @@ impl<'b> interp::Trace<Space<'b>> for Check<'_> {
     }
 }
 
-struct NoHelpers {
-    map: u64,
+struct Answers {
+    maps: [u64; MAPS],
 }
 
-impl<M> interp::Helpers<M> for NoHelpers {
-    fn call(&mut self, id: u32, _args: [u64; 5], _mem: &mut M) -> Option<u64> {
-        // Times and random numbers: any value is allowed.
-        matches!(id, 5 | 7 | 8).then_some(0x1234_5678_9abc_def1_u64.rotate_left(id))
+impl<M: interp::Memory> interp::Helpers<M> for Answers {
+    fn call(&mut self, id: u32, args: [u64; 5], mem: &mut M) -> Option<u64> {
+        match id {
+            // An array has entry 0; a hash table has what is even.
+            1 => {
+                let key = mem.load(args[1], Size::W)?;
+                let found = if args[0] == 0 { key == 0 } else { key % 2 == 0 };
+                let base = *self.maps.get(args[0] as usize)?;
+                Some(if found { base } else { 0 })
+            }
+            // Updates and deletions fail now and then.
+            2 | 3 => Some(if args[1] % 16 == 0 { 0 } else { -2i64 as u64 }),
+            // Times and random numbers: any value is allowed.
+            5 | 7 | 8 => Some(0x1234_5678_9abc_def1_u64.rotate_left(id)),
+            _ => None,
+        }
     }
-    fn map_value(&self, _map: u32, offset: u64) -> Option<u64> {
-        Some(self.map + offset)
+    fn map_value(&self, map: u32, offset: u64) -> Option<u64> {
+        Some(self.maps.get(map as usize)? + offset)
     }
 }
 
@@ -161,15 +179,18 @@ pub fn embed(text: &[u64], maps: &[MapDesc], env: Env<'_>, inputs: &[Vec<u8>], w
     let (mut most, mut steps) = (0, 0);
     for input in inputs {
         let mut stack = vec![0xa5u8; STACK_BYTES];
-        let words: Vec<AtomicU64> = (0..64).map(AtomicU64::new).collect();
+        let words: Vec<AtomicU64> = (0..(MAPS * MAP_WORDS) as u64).map(AtomicU64::new).collect();
         let mut space = Space::new();
         let context = space.add(Backing::Const(input)).expect("room");
         let stack_base = space.add(Backing::Bytes(&mut stack)).expect("room");
-        let map = space.add(Backing::Words(&words)).expect("room");
+        let mut bases = [0; MAPS];
+        for (base, words) in bases.iter_mut().zip(words.chunks(MAP_WORDS)) {
+            *base = space.add(Backing::Words(words)).expect("room");
+        }
         let places = Places {
             context,
             stack_top: stack_base + STACK_BYTES as u64,
-            map,
+            maps: bases,
         };
         let mut check = Check {
             seen: &collect,
@@ -182,7 +203,7 @@ pub fn embed(text: &[u64], maps: &[MapDesc], env: Env<'_>, inputs: &[Vec<u8>], w
             stack_top: places.stack_top,
             fuel: bound + 1,
         };
-        let done = interp::run(code, start, &mut space, &mut NoHelpers { map }, &mut check);
+        let done = interp::run(code, start, &mut space, &mut Answers { maps: bases }, &mut check);
         if let Some(failure) = check.failure {
             panic!("{what}: {failure}");
         }

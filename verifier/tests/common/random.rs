@@ -184,6 +184,25 @@ impl Gen<'_> {
         }
     }
 
+    /// Looks a number up in one of the maps and reads or writes what is found.
+    fn lookup(&mut self) {
+        let (reg, map) = (self.rng.pick(&NUMBERS), self.rng.below(2) as i32);
+        self.emit(0x7b, 10, reg, -72, 0);
+        self.emit(0xbf, 2, 10, 0, 0);
+        self.emit(0x07, 2, 0, 0, -72);
+        self.emit(0x18, 1, 1, 0, map);
+        self.text.push(0);
+        self.emit(0x85, 0, 0, 0, 1);
+        let over = self.emit(0x15, 0, 0, 0, 0);
+        match self.rng.below(3) {
+            0 => self.emit(0x79, 7, 0, 8, 0),
+            1 => self.emit(0x7b, 0, 6, 0, 0),
+            _ => self.emit(0x71, 8, 0, 15, 0),
+        };
+        self.patch(over, self.text.len());
+        self.emit(0xb7, 0, 0, 0, map);
+    }
+
     fn branch(&mut self) {
         let class = self.rng.pick(&[5u8, 6]);
         let (cond, dst) = (self.rng.pick(&CONDS), self.rng.pick(&NUMBERS));
@@ -297,16 +316,23 @@ impl Gen<'_> {
             match self.rng.below(16) {
                 0..=5 => self.alu(),
                 6 | 7 => self.context(),
-                8 => self.stack(),
+                8 if self.nest > 0 || self.rng.below(2) == 0 => self.stack(),
                 9 => self.map(),
                 10 | 11 if depth < 200 => self.branch(),
                 12 | 13 if depth < 200 => self.looped(),
+                8 => self.lookup(),
                 14 if self.nest == 0 => self.call(),
                 15 if self.nest == 0 => self.call_back(),
                 _ => self.alu(),
             }
         }
     }
+}
+
+/// The maps of the programs: an array of one value of 256 bytes, a hash table with values of 16.
+pub fn maps() -> [verifier::MapDesc; 2] {
+    let (array, hash) = (verifier::env::MapKind::ARRAY, verifier::env::MapKind::HASH);
+    [crate::common::map(array, 4, 256, 1), crate::common::map(hash, 8, 16, 4)]
 }
 
 /// A program.

@@ -3,8 +3,10 @@
 mod batch;
 mod json;
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use miette::IntoDiagnostic;
 use verifier::UnitCost;
 use verifier::cost::CoreModel;
 use verifier::env::MapDesc;
@@ -166,22 +168,27 @@ fn check_file(file: &Path, args: &Args) -> miette::Result<Status> {
         }
         match args.json {
             true => rows.push(json::program(&checked)),
-            false => print_text(&checked),
+            false => say(&text(&checked))?,
         }
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&rows).expect("rows are plain data"));
+        say(&serde_json::to_string_pretty(&rows).expect("rows are plain data"))?;
     }
     Ok(status)
 }
 
-fn print_text(checked: &Checked<'_>) {
+fn text(checked: &Checked<'_>) -> String {
     match (&checked.answer.verdict, checked.refusal()) {
-        (Ok(a), _) => println!(
-            "{}",
-            accepted::report(&checked.scene(), &checked.program.name, a, checked.time_unit)
-        ),
-        (Err(_), Some(refusal)) => println!("{:?}", miette::Report::new(refusal)),
-        (Err(_), None) => {}
+        (Ok(a), _) => accepted::report(&checked.scene(), &checked.program.name, a, checked.time_unit),
+        (Err(_), Some(refusal)) => format!("{:?}", miette::Report::new(refusal)),
+        (Err(_), None) => String::new(),
+    }
+}
+
+/// Prints a line. Whoever has read enough may close the pipe.
+fn say(text: &str) -> miette::Result<()> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e).into_diagnostic(),
+        _ => Ok(()),
     }
 }
