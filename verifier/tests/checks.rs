@@ -42,8 +42,12 @@ const LINUX: Rules = Rules {
     ..Rules::GNOMON
 };
 
-fn maps() -> [MapDesc; 2] {
-    [map(MapKind::ARRAY, 4, 48, 1), map(MapKind::RINGBUF, 0, 0, 4096)]
+fn maps() -> [MapDesc; 3] {
+    [
+        map(MapKind::ARRAY, 4, 48, 1),
+        map(MapKind::RINGBUF, 0, 0, 4096),
+        map(MapKind::ARRAY, 4, 3500, 1),
+    ]
 }
 
 /// The name of the reason, or what was accepted.
@@ -137,6 +141,8 @@ fn a_frame_is_new_each_time() {
 fn a_test_inside_a_loop_narrows_its_counter() {
     let looped = |from: i32| {
         on_value(&[
+            slot(0x18, 9, 2, 0, 2),
+            0,
             slot(0xb7, 7, 0, 0, 0),
             slot(0xa5, 7, 0, 4, from),
             slot(0xbf, 8, 9, 0, 0),
@@ -149,8 +155,8 @@ fn a_test_inside_a_loop_narrows_its_counter() {
             slot(0xa5, 7, 0, -9, 4000),
         ])
     };
-    // From 10 on means up to 3,999, far past the value's 48 bytes.
-    let text = [&looped(10)[..], &[ZERO, EXIT]].concat();
+    // From 3,400 on means up to 3,999, past the value's 3,500 bytes.
+    let text = [&looped(3400)[..], &[ZERO, EXIT]].concat();
     let refused = verify(&text, &maps(), env(Rules::GNOMON)).unwrap_err();
     assert!(
         matches!(refused.why, Why::OutOfBounds { .. } | Why::UnboundedOffset { .. }),

@@ -1,13 +1,16 @@
 //! `fuzz`: random and mutated bytes, calls and interrupts into what takes input from outside, for as long as one likes.
 //!
 //! By default the generators of the seeded tests, with a fresh seed and more steps; the seed is printed, and repeats a run.
-//! With `--coverage` a libFuzzer target of probe-vm/fuzz, which needs a nightly toolchain for its instrumentation.
+//! With `--coverage` a libFuzzer target of probe-vm/fuzz or verifier/fuzz, which needs a nightly toolchain for its instrumentation.
 
 use crate::command;
 use crate::failure::{Failure, Result};
 use crate::setup::{self, Shop};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where targets for libFuzzer are.
+const FUZZ_FOLDERS: [&str; 2] = ["probe-vm/fuzz", "verifier/fuzz"];
 
 /// What to feed, and for how long.
 #[derive(clap::Args, Clone, Debug)]
@@ -26,7 +29,7 @@ pub struct Args {
     /// Instead, run after run with new seeds for this long; the filter is then the package, e.g. `verifier`.
     #[arg(long, conflicts_with = "coverage")]
     minutes: Option<u64>,
-    /// Instead, a coverage-guided target of probe-vm/fuzz: engines or slots.
+    /// Instead, a coverage-guided target: engines or slots of probe-vm/fuzz, embedding of verifier/fuzz.
     #[arg(long, value_name = "TARGET", conflicts_with_all = ["filter", "packages", "steps", "seed"])]
     coverage: Option<String>,
     /// How long the coverage-guided target runs.
@@ -83,12 +86,30 @@ fn for_long(shop: &Shop, args: &Args, first: u64, minutes: u64) -> Result<()> {
 }
 
 fn coverage(shop: &Shop, target: &str, seconds: u32) -> Result<()> {
-    setup::cargo_tool(shop, "cargo-fuzz", "drives libFuzzer")?;
+    let has = |folder: &&str| {
+        let file = shop
+            .root()
+            .join(folder)
+            .join("fuzz_targets")
+            .join(format!("{target}.rs"));
+        file.is_file()
+    };
+    let folder = FUZZ_FOLDERS.into_iter().find(has).ok_or_else(|| {
+        Failure::Said(format!(
+            "no folder of {} has a target {target}",
+            FUZZ_FOLDERS.join(", ")
+        ))
+    })?;
+    setup::cargo_tool(shop, "cargo-fuzz", "drives libFuzzer").map_err(|error| {
+        Failure::Said(format!(
+            "{error}\nwithout cargo-fuzz there are the seeded tests: cargo xtask fuzz verifier --minutes 5"
+        ))
+    })?;
     // rustup's proxy, which understands +nightly; the cargo that runs us is the pinned toolchain's own.
     let mut cargo = Command::new("cargo");
     cargo
         .current_dir(shop.root())
-        .args(["+nightly", "fuzz", "run", "--fuzz-dir", "probe-vm/fuzz", target, "--"]);
+        .args(["+nightly", "fuzz", "run", "--fuzz-dir", folder, target, "--"]);
     cargo.arg(format!("-max_total_time={seconds}"));
     cargo
         .env_remove("RUSTUP_TOOLCHAIN")

@@ -141,12 +141,13 @@ struct Answers {
 
 impl<M: interp::Memory> interp::Helpers<M> for Answers {
     fn call(&mut self, id: u32, args: [u64; 5], mem: &mut M) -> Option<u64> {
+        let map = args[0] ^ interp::MAP_HANDLE;
         match id {
             // An array has entry 0; a hash table has what is even.
             1 => {
                 let key = mem.load(args[1], Size::W)?;
-                let found = if args[0] == 0 { key == 0 } else { key % 2 == 0 };
-                let base = *self.maps.get(args[0] as usize)?;
+                let found = if map == 0 { key == 0 } else { key % 2 == 0 };
+                let base = *self.maps.get(map as usize)?;
                 Some(if found { base } else { 0 })
             }
             // Updates and deletions fail now and then.
