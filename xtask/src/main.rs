@@ -10,6 +10,7 @@ mod demo;
 mod failure;
 mod fuzz;
 mod linux;
+mod linux_matrix;
 mod mutants;
 mod prepush;
 mod setup;
@@ -52,6 +53,8 @@ enum Verb {
     Wcet(system::Args),
     /// Build what a Linux guest needs to load probes: the `gnomon` command for it and the kernel module.
     LinuxAgent,
+    /// Boot Debian's kernels with 1, 2 and 4 vCPUs, each with a workload, and print what came of it.
+    LinuxMatrix(linux_matrix::Args),
     /// Check the rules of the house: crate edges, file sizes, unsafe ledger, markers.
     Tidy,
     /// What CI runs, with rustfmt and clippy before it.
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&shop, &args),
         Verb::Wcet(args) => system::run(&shop, "wcet", &args),
         Verb::LinuxAgent => linux::run(&shop),
+        Verb::LinuxMatrix(args) => linux_matrix::run(&shop, &args),
         Verb::Tidy => tidy::run(&shop),
         Verb::Prepush => prepush::run(&shop),
         Verb::Mutants(args) => mutants::run(&shop, &args),
