@@ -25,6 +25,11 @@ pub enum Record {
     },
     /// A VM has stopped.
     Stopped(Box<VmStopped>),
+    /// A VM starts again.
+    Restarted {
+        /// VM id.
+        vm: u32,
+    },
     /// The last VM has stopped.
     SystemOff,
     /// defmt frames of the log ring.
@@ -108,6 +113,7 @@ fn record(kind: u8, payload: &[u8]) -> Record {
         }),
         StreamKind::VmStopped => VmStopped::read(payload).map(|stopped| Record::Stopped(Box::new(stopped))),
         StreamKind::SystemOff => Some(Record::SystemOff),
+        StreamKind::VmRestarted => word(0).map(|vm| Record::Restarted { vm }),
         StreamKind::LogDump => Some(Record::Log(payload.to_vec())),
         StreamKind::Epitaph => Epitaph::read(payload).map(Record::Epitaph),
         StreamKind::BadConfig => Some(Record::BadConfig {

@@ -20,6 +20,10 @@ pub fn is_fault(stopped: &VmStopped) -> bool {
 pub fn describe(record: &Record, names: &[String]) -> Option<String> {
     match record {
         Record::Booted { .. } | Record::SystemOff => None,
+        Record::Restarted { vm } => {
+            let name = names.get(*vm as usize).map_or("?", String::as_str);
+            Some(format!("gnomon: {name} starts again"))
+        }
         Record::Stopped(stopped) => Some(of_vm(stopped, names)),
         Record::Log(bytes) => Some(format!("gnomon: {} bytes of the hypervisor's log", bytes.len())),
         Record::Epitaph(epitaph) => Some(of_hypervisor(epitaph)),

@@ -126,7 +126,7 @@ impl Outcome {
             Item::Record(broken @ (Record::Epitaph(_) | Record::BadConfig { .. })) => {
                 self.broken = describe(broken, names);
             }
-            Item::Record(Record::Log(_) | Record::Unknown { .. }) => {}
+            Item::Record(Record::Log(_) | Record::Restarted { .. } | Record::Unknown { .. }) => {}
         }
     }
 }

@@ -193,6 +193,8 @@ pub enum StreamKind {
     Epitaph = 5,
     /// The boot configuration is refused: payload = code u32, record kind u32, index u32.
     BadConfig = 6,
+    /// A VM starts again: payload = VM id u32.
+    VmRestarted = 7,
 }
 
 impl StreamKind {
@@ -205,6 +207,7 @@ impl StreamKind {
             4 => Self::LogDump,
             5 => Self::Epitaph,
             6 => Self::BadConfig,
+            7 => Self::VmRestarted,
             _ => return None,
         })
     }

@@ -81,6 +81,8 @@ pub struct VmMail {
     groups: AtomicU32,
     /// A vCPU stopped it by a fault, or with an exit code.
     faulted: AtomicU32,
+    /// It is to start again.
+    resetting: AtomicU32,
     keys: [AtomicU32; KEYS / 4],
     typed: AtomicU32,
     taken: AtomicU32,
@@ -218,6 +220,7 @@ impl VmMail {
             }; VCPUS_PER_VM],
             groups: AtomicU32::new(0),
             faulted: AtomicU32::new(0),
+            resetting: AtomicU32::new(0),
             keys: [const { AtomicU32::new(0) }; KEYS / 4],
             typed: AtomicU32::new(0),
             taken: AtomicU32::new(0),
@@ -320,6 +323,16 @@ impl VmMail {
     /// How it stopped.
     pub fn set_faulted(&self, faulted: bool) {
         self.faulted.store(faulted.into(), Ordering::Relaxed);
+    }
+
+    /// Whether its vCPUs stop only to start again.
+    pub fn resetting(&self) -> bool {
+        self.resetting.load(Ordering::Acquire) != 0
+    }
+
+    /// It is to start again, or has.
+    pub fn set_resetting(&self, resetting: bool) {
+        self.resetting.store(resetting.into(), Ordering::Release);
     }
 
     /// A byte for its console, from the CPU that has the keyboard. A full ring loses it, as an overrun would.

@@ -232,6 +232,8 @@ pub struct Vcpu {
     pub mpidr: u64,
     /// A register access that another CPU carries out.
     pub pending: Option<Access>,
+    /// Its VM starts again: how far its memory is.
+    pub restarting: Option<u64>,
     /// What it does.
     pub run: Run,
     /// Exits since it started.
@@ -251,6 +253,7 @@ impl Vcpu {
             id: 0,
             mpidr: MPIDR_0,
             pending: None,
+            restarting: None,
             index: 0,
             run: Run::Off,
             exits: 0,

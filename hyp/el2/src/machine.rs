@@ -3,6 +3,7 @@
 use heapless::Deque;
 use hyp_abi::console::{Demux, Event, Stream};
 use hyp_abi::record::StreamKind;
+use hyp_core::config::Config;
 use hyp_core::dispatch::Machine;
 use hyp_core::dispatch::irq::CROSS_CPU;
 use hyp_core::vcpu::Vcpu;
@@ -52,6 +53,8 @@ const RECEIVED: usize = 64;
 pub struct Board {
     /// Redistributor of this CPU.
     pub redistributor: u64,
+    /// The boot configuration, from which VMs start again.
+    pub config: Option<Config<'static>>,
     demux: Demux,
     received: Deque<(u8, u8), RECEIVED>,
 }
@@ -61,6 +64,7 @@ impl Board {
     pub const fn new() -> Self {
         Self {
             redistributor: crate::board::GICR,
+            config: None,
             demux: Demux::new(),
             received: Deque::new(),
         }
@@ -292,6 +296,14 @@ impl Machine for Board {
 
     fn release_fp(&mut self) {
         world::trap_fp(true);
+    }
+
+    fn abandon(&mut self) {
+        world::end_timers(self);
+    }
+
+    fn restore(&mut self, vm: u8, at: u64) -> Option<u64> {
+        crate::setup::restore(self.config.as_ref()?, vm, at)
     }
 
     fn kick(&mut self, cpu: u32) {

@@ -91,6 +91,7 @@ pub fn build(blocks: &mut Blocks) -> Result<(u32, u32), BadConfig> {
         state.cpu.several = header.cpus > 1;
         state.cpu.focus = header.focus as u8;
         state.cpu.slice = slice;
+        state.board.config = Some(config);
         state.board.redistributor = board::GICR + u64::from(index) * REDIST_BYTES;
     }
     let mut placed = [Placed::default(); VMS_MAX];
@@ -301,6 +302,31 @@ fn place(cpu: &Cpu, segment: &Segment) {
         return;
     };
     memory::place(image::end() + segment.offset, pa, segment.file_len);
+}
+
+/// Bytes of memory that one piece of a restart clears or fills.
+const PIECE: u64 = 16 << 10;
+
+/// One piece of a VM's memory as at boot. Places are counted through its RAM, which is cleared, and then through its segments'
+/// bytes, which are copied. Returns the next place.
+pub fn restore(config: &Config<'_>, vm: u8, at: u64) -> Option<u64> {
+    let record = config.vms().nth(vm.into())?;
+    if let Some(left) = record.mem_size.checked_sub(at).filter(|left| *left != 0) {
+        let len = left.min(PIECE);
+        memory::clear(record.pa_base + at, len);
+        return Some(at + len);
+    }
+    let mut skip = at - record.mem_size;
+    for segment in config.segments().filter(|segment| segment.vm == u32::from(vm)) {
+        if skip < segment.file_len {
+            let len = (segment.file_len - skip).min(PIECE);
+            let pa = Config::ram_pa(&record, segment.ipa + skip, len)?;
+            memory::place(image::end() + segment.offset + skip, pa, len);
+            return Some(at + len);
+        }
+        skip -= segment.file_len;
+    }
+    None
 }
 
 fn channel(cpu: &mut Cpu, config: &Config<'_>, record: &Channel) -> Option<()> {

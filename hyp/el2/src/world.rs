@@ -179,6 +179,11 @@ fn save_interrupts(leaving: Leaving<'_>, board: &Board) {
     }
 }
 
+/// The timers' physical interrupts on this CPU are active no more.
+pub fn end_timers(board: &Board) {
+    write32(board.redistributor + ICACTIVER0, TIMER_PPIS);
+}
+
 /// Loads what is saved; `stale` list registers hold something of the vCPU that left.
 #[inline(never)]
 fn load_interrupts(saved: &mut SavedLrs, board: &mut Board, stale: u32) {

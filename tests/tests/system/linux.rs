@@ -44,47 +44,44 @@ fn boots_to_a_shell_and_powers_off() {
     if !is_there() {
         return;
     }
-    let mut linux = start("", "");
+    let mut linux = start("cpus = 2", "cpus = [0, 1]");
     linux.expect(0, "gnomon-linux: ");
     linux.expect(0, "/root # ");
     linux.say(0, "echo $((6 * 7)) $(uname -m) $(nproc) CPUs");
-    linux.expect(0, "42 aarch64 1 CPUs");
+    linux.expect(0, "42 aarch64 2 CPUs");
     // Longer than a PL011's FIFO, and all of it must arrive.
     let long = "x".repeat(150);
     linux.say(0, &format!("echo {long} | wc -c"));
     linux.expect(0, "\n151");
+    // Work that moves between the vCPUs, and each by itself.
     linux.say(
         0,
-        "grep -c arch_timer /proc/interrupts; dmesg | grep -ciE 'oops|BUG:|Unhandled|undefined instr'",
+        "for c in 1 2; do taskset $c sh -c 'seq 1 20000 | sort -n | tail -n 1'; done; echo do''ne",
     );
+    linux.expect(0, "20000\r\n20000\r\ndone");
+    linux.say(0, "dmesg | grep -ciE 'oops|bug:|call trace|unhandled'");
     linux.expect(0, "\n0\r");
     linux.say(0, "poweroff -f");
     let outcome = linux.finish();
     assert!(outcome.is_good(), "{}", vm::story(&outcome));
 }
 
-/// `guests/linux-probes.toml` by itself: the kernel module and the `gnomon` command inside load a probe, and it counts.
 #[test]
-fn loads_a_probe_from_inside() {
+fn starts_again_when_it_reboots() {
     if !is_there() {
         return;
     }
-    let folder = vm::dist().linux();
-    if !folder.join("gnomon").is_file() || !folder.join("gnomon.ko").is_file() {
-        println!("skipped: probes from Linux: run `cargo xtask linux-agent` first");
-        return;
+    let mut linux = start("cpus = 2", "cpus = [1, 0]\nrestart = true");
+    for _ in 0..2 {
+        linux.expect(0, "gnomon-linux: ");
+        linux.expect(0, "/root # ");
+        linux.say(0, "ls /tmp/left; touch /tmp/left; nproc");
+        linux.expect(0, "No such file");
+        linux.expect(0, "\n2\r");
+        linux.say(0, "reboot -f");
     }
-    let file = repo::root().join("guests/linux-probes.toml");
-    let mut system = manifest::read(&file).unwrap_or_else(|error| panic!("{:?}", miette::Report::from(error)));
-    system.vms[0].cmdline.push_str(" probe-demo");
-    let packed = pack::pack(&system, &vm::dist()).unwrap_or_else(|error| panic!("{error:?}"));
-    // Exact time: what a path took is counted in instructions, and admission rests on it.
-    let mut linux = Dialog::start(&system, &packed, &Options::default());
-    linux.expect(0, "\"attachment\"");
-    let counts = linux.expect(0, "probe-demo: ok");
-    // The console's path is what "working: 5" goes through, byte by byte.
-    let console = format!("group {}", hyp_abi::PathId::MmioUart as u32);
-    assert!(counts.contains(&console), "{counts}");
+    linux.expect(0, "/root # ");
+    linux.say(0, "poweroff -f");
     let outcome = linux.finish();
     assert!(outcome.is_good(), "{}", vm::story(&outcome));
 }

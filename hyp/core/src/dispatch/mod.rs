@@ -14,6 +14,7 @@ mod ipc;
 pub mod irq;
 pub mod peak;
 mod power;
+mod restart;
 pub mod slow;
 mod smp;
 #[cfg(test)]
@@ -85,6 +86,11 @@ pub trait Machine: LrFile + Points {
     fn switch_fp(&mut self, vcpus: &mut [crate::vcpu::Vcpu], from: u32, to: u32);
     /// Nobody owns the FP unit any more: the next access traps.
     fn release_fp(&mut self);
+    /// What the hardware holds of the loaded vCPU is given up unsaved: physical interrupts of its timers that it has not ended end.
+    fn abandon(&mut self);
+    /// One piece of what brings VM `vm`'s memory to what it was at boot: from `at` (0 first) on. Returns where the next one begins;
+    /// `None`: that was the last.
+    fn restore(&mut self, vm: u8, at: u64) -> Option<u64>;
     /// Interrupts CPU `cpu`, which then looks at its mail. Orders this CPU's stores before it.
     fn kick(&mut self, cpu: u32);
     /// All VMs have stopped.

@@ -4,7 +4,7 @@ use hyp_abi::record::{StopCause, StreamKind, VmStopped};
 use hyp_abi::{PathId, Rights};
 use probe_vm::points::{Block, Cause};
 
-use super::{Machine, slow, smp};
+use super::{Machine, restart, slow, smp};
 use crate::cpu::{Cpu, NO_SLOT};
 use crate::exit::fault_ipa;
 use crate::mail::{VCPUS_PER_VM, VmMail, order};
@@ -36,7 +36,7 @@ pub fn carry_out<M: Machine>(cpu: &mut Cpu, m: &mut M, action: Action) -> PathId
         }
         Action::CpuOff => cpu_off(cpu, m),
         Action::SystemOff => system_off(cpu, m),
-        Action::SystemReset => stop(cpu, m, StopCause::Reset, 0),
+        Action::SystemReset => reset(cpu, m),
     }
     PathId::PsciPower
 }
@@ -66,6 +66,24 @@ fn system_off<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     stop(cpu, m, StopCause::PowerOff, 0);
     if whole {
         cpu.off = true;
+    }
+}
+
+/// SYSTEM_RESET: the VM starts again if its manifest says so; else it stops.
+fn reset<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+    let slot = cpu.loaded as usize;
+    let mail = cpu.mail;
+    let Some((vcpu, vm)) = cpu.running() else { return };
+    let (id, index, again) = (vcpu.id, vcpu.index, vm.restart);
+    let Some(known) = mail.vm(id).filter(|_| again) else {
+        return stop(cpu, m, StopCause::Reset, 0);
+    };
+    known.set_resetting(true);
+    quiet(cpu, m, slot, Run::Stopped);
+    m.vcpu_block(PathId::PsciPower, Block::Off as u32, u32::MAX);
+    stop_others(cpu, m, id, slot);
+    if index == 0 {
+        ended(cpu, m, id);
     }
 }
 
@@ -114,9 +132,19 @@ pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
     m.vcpu_block(PathId::PsciPower, Block::Off as u32, u32::MAX);
     let faulted = !matches!(cause, StopCause::PowerOff) && code != 0
         || matches!(cause, StopCause::MemoryFault | StopCause::UnknownException);
+    if let Some(known) = cpu.mail.vm(id) {
+        known.set_faulted(faulted);
+    }
+    stop_others(cpu, m, id, slot);
+    if index == 0 {
+        ended(cpu, m, id);
+    }
+}
+
+/// Stops the vCPUs of VM `id` but the one in `slot` of this CPU.
+fn stop_others<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8, slot: usize) {
     let (mail, me) = (cpu.mail, cpu.id);
     let Some(known) = mail.vm(id) else { return };
-    known.set_faulted(faulted);
     for other in 0..VCPUS_PER_VM {
         match known.place(other) {
             Some((there, to)) if there != me => {
@@ -126,9 +154,6 @@ pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
             Some((_, to)) if to != slot => stopped_elsewhere(cpu, m, to),
             _ => {}
         }
-    }
-    if index == 0 {
-        ended(cpu, m, id);
     }
 }
 
@@ -150,6 +175,11 @@ fn ended<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
     let Some(vm) = cpu.vms.get_mut(usize::from(id)).filter(|vm| vm.alive) else {
         return;
     };
+    if mail.vm(id).is_some_and(VmMail::resetting) {
+        cpu.hazard |= 1 << id;
+        partners(cpu, m, usize::from(id));
+        return restart::begin(cpu, m, id);
+    }
     vm.alive = false;
     vm.faulted = mail.vm(id).is_some_and(VmMail::faulted);
     cpu.off |= mail.stopped();

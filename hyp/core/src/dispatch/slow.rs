@@ -3,7 +3,7 @@
 use hyp_abi::PathId;
 use probe_vm::points::{Block, NOBODY, Switch};
 
-use super::{Machine, Services, Switched, fast, hypercall, id_register_mask, irq, power, smp};
+use super::{Machine, Services, Switched, fast, hypercall, id_register_mask, irq, power, restart, smp};
 use crate::cpu::{Cpu, Deferred, NO_SLOT};
 use crate::exit::{Esr, class, fault_ipa, sysreg};
 use crate::vcpu::Run;
@@ -37,7 +37,7 @@ fn sync<M: Machine, S: Services<M>>(cpu: &mut Cpu, m: &mut M, services: &mut S) 
         class::SYSREG => system_register(cpu, m, esr),
         // What is an access to an emulated device was served by the fast part.
         class::DATA_ABORT => smp::data_abort(cpu, m, esr).unwrap_or_else(|| fault(cpu, m)),
-        class::INSTRUCTION_ABORT => fault(cpu, m),
+        class::INSTRUCTION_ABORT => restart::step(cpu, m).unwrap_or_else(|| fault(cpu, m)),
         _ => {
             m.vm_exit(PathId::Sysreg);
             m.inject_undefined();

@@ -139,6 +139,7 @@ fn start<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
     vcpu.start(entry, context);
     if cpu.loaded as usize == slot {
         // What the hardware still holds is of its last life: it is loaded anew.
+        m.abandon();
         cpu.loaded = crate::cpu::NO_SLOT;
     }
     known.set_power(index, Power::On);

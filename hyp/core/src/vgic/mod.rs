@@ -79,6 +79,8 @@ pub struct Vgic<const N: usize> {
     route: [u32; SPIS],
     /// Affinity of vCPU 0 here: a VM whose vCPUs are on several CPUs has one `Vgic` for each of them.
     first: u32,
+    /// SPIs that are edge-triggered from reset on.
+    edges: [u32; SPI_WORDS],
     /// vCPUs of the whole VM. Shared interrupts routed to any of them come to the vCPUs that are here.
     total: u32,
 }
@@ -165,6 +167,7 @@ impl<const N: usize> Vgic<N> {
                     saved: SavedLrs::new(0),
                 }
             }; N],
+            edges: [0; SPI_WORDS],
             first: 0,
             total: vcpus as u32,
         }
@@ -202,6 +205,17 @@ impl<const N: usize> Vgic<N> {
         self.groups = 0;
     }
 
+    /// All of it as after reset: its VM starts again. Links to physical interrupts stay, and edges that are from reset on.
+    pub fn reset(&mut self) {
+        self.restart();
+        for (word, edge) in self.spi.iter_mut().zip(self.edges) {
+            let hw = word.hw;
+            *word = Word::new(0);
+            (word.hw, word.edge) = (hw, edge);
+        }
+        self.route = [0; SPIS];
+    }
+
     /// GICD_CTLR's enables.
     pub const fn groups(&self) -> u32 {
         self.groups
@@ -225,6 +239,7 @@ impl<const N: usize> Vgic<N> {
         let (index, bit) = split(intid);
         if let Some(i) = index.checked_sub(1) {
             self.spi[i % SPI_WORDS].edge |= bit;
+            self.edges[i % SPI_WORDS] |= bit;
         }
     }
 

@@ -1,0 +1,68 @@
+//! SYSTEM_RESET: a VM starts again from its images.
+//!
+//! Clearing and filling memory is long, so the VM's first vCPU does it itself, in its own time and at its own priority: it is
+//! made to fetch from where nothing is, and each abort that this causes is one piece of the work ([`step`]). So every stay is
+//! bounded, interrupts are taken between two pieces, and no other exit pays for it.
+
+use hyp_abi::PathId;
+use hyp_abi::record::StreamKind;
+
+use super::{Machine, fast};
+use crate::cpu::{Cpu, NO_SLOT};
+use crate::mail::VCPUS_PER_VM;
+use crate::psci::Power;
+use crate::vcpu::Run;
+
+/// Where a vCPU that restarts fetches from: the distributor's registers, which no stage 2 maps.
+const NOWHERE: u64 = fast::GICD_IPA;
+
+/// Begins the restart of VM `id`, whose vCPUs have been told to stop. Its first vCPU's CPU calls this.
+pub(super) fn begin<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
+    let slot = usize::from(id);
+    let Some(vcpu) = cpu.vcpus.get_mut(slot) else { return };
+    vcpu.start(NOWHERE, 0);
+    vcpu.restarting = Some(0);
+    if cpu.loaded as usize == slot {
+        // What the hardware holds is of the last life: it is loaded anew.
+        m.abandon();
+        cpu.loaded = NO_SLOT;
+    }
+    let _ = cpu.sched.wake(slot);
+    m.report(StreamKind::VmRestarted, &u32::from(id).to_le_bytes());
+}
+
+/// One piece of the running vCPU's restart; `None` if it is in none.
+pub(super) fn step<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Option<PathId> {
+    let mail = cpu.mail;
+    let (vcpu, vm) = cpu.running()?;
+    let at = vcpu.restarting?;
+    m.vm_exit(PathId::PsciPower);
+    let id = vcpu.id;
+    let known = mail.vm(id)?;
+    // Another CPU's vCPU may be on its way to its stop: until then memory is its, too.
+    if (1..VCPUS_PER_VM).any(|index| known.power(index) != Power::Off) {
+        return Some(PathId::PsciPower);
+    }
+    if let Some(next) = m.restore(id, at) {
+        vcpu.restarting = Some(next);
+        return Some(PathId::PsciPower);
+    }
+    vcpu.restarting = None;
+    vm.vgic.reset();
+    vm.uart = crate::pl011::Pl011::new();
+    let (entry, x0) = (vm.entry, vm.x0);
+    vcpu.start(entry, x0);
+    vcpu.run = Run::Ready;
+    known.set_resetting(false);
+    known.set_power(0, Power::On);
+    cpu.ipc.started(usize::from(id));
+    // Devices' interrupts that the last life has not ended.
+    for (intid, owner) in (32..).zip(cpu.spi_owner) {
+        if owner == id {
+            m.deactivate(intid);
+        }
+    }
+    // Its registers are loaded when it is chosen next, though nobody else ran.
+    cpu.loaded = NO_SLOT;
+    Some(PathId::PsciPower)
+}
