@@ -3,6 +3,7 @@
 mod calls;
 mod interrupts;
 mod ipc;
+mod smp;
 mod traps;
 
 use std::boxed::Box;
@@ -51,6 +52,7 @@ struct Board {
     written: Vec<(u64, Vec<u8>)>,
     fp: Vec<(u32, u32)>,
     fp_released: u32,
+    abandoned: u32,
     log: Vec<u8>,
     exits: Vec<PathId>,
 }
@@ -164,6 +166,12 @@ impl Machine for Board {
         self.fp_released += 1;
     }
     fn kick(&mut self, _: u32) {}
+    fn abandon(&mut self) {
+        self.abandoned += 1;
+    }
+    fn restore(&mut self, _: u8, at: u64) -> Option<u64> {
+        (at < 3).then_some(at + 1)
+    }
     fn power_off(&mut self) {}
     fn log_read(&mut self, out: &mut [u8]) -> (usize, u64) {
         let len = out.len().min(self.log.len());
