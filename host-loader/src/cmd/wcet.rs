@@ -3,19 +3,33 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use miette::{IntoDiagnostic, WrapErr, miette};
+use std::ops::Range;
+
+use miette::{IntoDiagnostic, LabeledSpan, NamedSource, WrapErr, miette};
 use pathwcet::elf::Image;
-use pathwcet::explore::{Limits, OnPanic, Outcome, Query, explore};
+use pathwcet::explore::{ExploreError, OnPanic, Outcome, Query, explore};
 use pathwcet::state::{State, Symbols};
 use serde::{Deserialize, Serialize};
 
 use crate::Status;
 use crate::render::accepted::grouped;
 
+/// Where a loop has no bound at first, states kept apart when it is asked again: enough for a search by halves in 64 words.
+const DISJUNCTS_AGAIN: usize = 160;
+/// What a bound rests on beside the bytes of the program.
+const ASSUMED: [&str; 3] = [
+    "calls return to their caller, and code does not change",
+    "a local whose address never left the stack is not written through other pointers",
+    "arguments and variables may hold anything; interrupts of the code itself are not counted",
+];
+
 /// Bound the longest path through a function of an AArch64 ELF, in retired instructions.
 ///
 /// Calls are followed, loops are unrolled to their end; what cannot be resolved is an error, never a guess. Loops that the
-/// analysis cannot follow need a bound in a file: `[loops]` with `"symbol+0x10" = 64` lines, as the error names them.
+/// analysis cannot follow need a bound in a file, as the error names them:
+///
+///     [loops]
+///     "gcd+0x8" = 48        # most times the loop's head is reached, each time the loop is entered
 ///
 /// The exit status is 1 if there is no bound.
 ///
@@ -56,6 +70,7 @@ struct Output {
     loops: Vec<Loop>,
     functions: Vec<Share>,
     left_out: u64,
+    assumed: [&'static str; 3],
 }
 
 #[derive(Serialize)]
@@ -81,34 +96,45 @@ pub fn run(args: Args) -> miette::Result<Status> {
         .wrap_err_with(|| format!("cannot analyse {}", args.file.display()))?;
     let entry = image.address_of(&args.entry).into_diagnostic()?;
     let mut symbols = Symbols::default();
-    let query = Query {
-        entry,
-        stops: Default::default(),
-        start: State::entry(&mut symbols),
-        declared: declared(&image, &args)?,
-        slots: BTreeMap::new(),
-        sites: BTreeMap::new(),
-        classes: None,
-        stack: None,
-        marks: Default::default(),
-        cost: &|_| 1,
-        on_panic: if args.leave_out_panics {
-            OnPanic::LeaveOut
-        } else {
-            OnPanic::Refuse
-        },
-        limits: Limits::default(),
-    };
+    let start = State::entry(&mut symbols);
+    let mut query = Query::new(entry, start, &|_| 1);
+    query.declared = declared(&image, &args)?;
+    query.limits.disjuncts_again = DISJUNCTS_AGAIN;
+    if args.leave_out_panics {
+        query.on_panic = OnPanic::LeaveOut;
+    }
     match explore(&image, &query, symbols) {
         Ok(outcome) => {
+            for pc in query.declared.keys().filter(|pc| !outcome.loops.contains_key(pc)) {
+                eprintln!(
+                    "warning: {} is the head of no loop on these paths: its bound is not used",
+                    image.place(*pc)
+                );
+            }
             show(&output(&image, &args, &outcome), args.json)?;
             Ok(Status::Ok)
         }
         Err(error) => {
             eprintln!("no bound for {}: {error}", args.entry);
+            if let Some(help) = help(&error) {
+                eprintln!("  help: {help}");
+            }
             Ok(Status::Refused)
         }
     }
+}
+
+/// What to do about an analysis that gave up.
+fn help(error: &ExploreError) -> Option<String> {
+    Some(match error {
+        ExploreError::Unbounded { place, .. } => {
+            format!("if you know the bound N, pass --bounds with a file of: [loops] \"{place}\" = N")
+        }
+        ExploreError::Panic { .. } => "to bound the paths that do not end so, pass --leave-out-panics".to_owned(),
+        ExploreError::Recursion { .. } => "make it a loop: recursion is not analysed".to_owned(),
+        ExploreError::Unresolved { .. } => "call the function directly, or from a constant table".to_owned(),
+        _ => return None,
+    })
 }
 
 /// Bounds of the file: loop header address → iterations.
@@ -119,20 +145,43 @@ fn declared(image: &Image, args: &Args) -> miette::Result<BTreeMap<u64, u32>> {
     let text = std::fs::read_to_string(path)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot read {}", path.display()))?;
-    let bounds: Bounds = toml::from_str(&text)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("in {}", path.display()))?;
-    let address = |place: &str| -> miette::Result<u64> {
-        let (name, offset) = place.rsplit_once("+0x").unwrap_or((place, "0"));
-        let offset = u64::from_str_radix(offset, 16)
-            .map_err(|_| miette!("`{place}` is no place: write it as the error does, `symbol+0x10`"))?;
-        Ok(image.address_of(name).into_diagnostic()? + offset)
+    let name = path.display().to_string();
+    let wrong = |span: Range<usize>, what: String, help: &str| {
+        let label = LabeledSpan::new_with_span(Some("here".to_owned()), span);
+        miette!(labels = vec![label], help = help.to_owned(), "{what}")
+            .with_source_code(NamedSource::new(&name, text.clone()).with_language("TOML"))
     };
-    bounds
-        .loops
-        .iter()
-        .map(|(place, most)| Ok((address(place)?, *most)))
-        .collect()
+    let bounds: Bounds = toml::from_str(&text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        wrong(
+            span,
+            error.message().to_owned(),
+            "write a table [loops] of \"symbol+0x10\" = 64 lines",
+        )
+    })?;
+    let mut out = BTreeMap::new();
+    for (place, most) in &bounds.loops {
+        let at = text.find(place.as_str()).unwrap_or(0);
+        let span = at..at + place.len();
+        let (symbol, offset) = place.rsplit_once("+0x").unwrap_or((place, "0"));
+        let Ok(offset) = u64::from_str_radix(offset, 16) else {
+            let help = "write it as the error does: symbol+0x10";
+            return Err(wrong(span, format!("`{place}` is no place in the program"), help));
+        };
+        let address = image.address_of(symbol).map_err(|error| {
+            wrong(
+                span.clone(),
+                error.to_string(),
+                "the symbol is that of the function the loop is in",
+            )
+        })?;
+        if *most == 0 {
+            let help = "the head of a loop that is entered is reached at least once";
+            return Err(wrong(span, "a bound of 0".to_owned(), help));
+        }
+        out.insert(address + offset, *most);
+    }
+    Ok(out)
 }
 
 fn output(image: &Image, args: &Args, outcome: &Outcome) -> Output {
@@ -151,7 +200,7 @@ fn output(image: &Image, args: &Args, outcome: &Outcome) -> Output {
     let loops = outcome.loops.iter().map(|(pc, (iterations, is_declared))| Loop {
         at: image.place(*pc),
         iterations: *iterations,
-        basis: if *is_declared { "declared" } else { "followed" },
+        basis: if *is_declared { "declared" } else { "derived" },
     });
     Output {
         entry: args.entry.clone(),
@@ -160,6 +209,7 @@ fn output(image: &Image, args: &Args, outcome: &Outcome) -> Output {
         loops: loops.collect(),
         functions,
         left_out: outcome.left_out,
+        assumed: ASSUMED,
     }
 }
 
@@ -183,6 +233,10 @@ fn show(output: &Output, json: bool) -> miette::Result<()> {
     }
     if output.left_out > 0 {
         println!("{} paths that panic or trap are left out", grouped(output.left_out));
+    }
+    println!("assumed:");
+    for assumption in output.assumed {
+        println!("  {assumption}");
     }
     Ok(())
 }
