@@ -131,7 +131,7 @@ extern "C" fn defer_full(this: *mut State, entry: u64, vcpu: *mut Vcpu, _: u64) 
 
 /// The end of a fast exit: point, count. `Some`: it was the longest or shortest of its path so far.
 #[inline(always)]
-fn count(mut parts: Parts<'_>, entry: u64, path: PathId) -> Option<u32> {
+fn count(parts: Parts<'_>, entry: u64, path: PathId) -> Option<u32> {
     parts.board.fire_vm_entry(path, entry as u32);
     parts.vcpu.exits += 1;
     let stat = &mut parts.paths[path as usize];

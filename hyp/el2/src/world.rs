@@ -161,17 +161,17 @@ const _: () = assert!(LIST_REGISTERS == 4);
 /// Saves what `leaving` names, and takes the timers' active state off the CPU: what this vCPU has active must not keep the
 /// next one's timer from interrupting.
 #[inline(never)]
-fn save_interrupts(leaving: Leaving<'_>, board: &Board) {
+fn save_interrupts(leaving: Leaving, saved: &mut SavedLrs, board: &Board) {
     let hcr = if leaving.control != 0 {
         ICH_HCR::read() as u32
     } else {
         0
     };
     let active = read32(board.redistributor + ISACTIVER0) & TIMER_PPIS;
-    leaving.saved.save(leaving.full, hcr, active);
+    saved.save(leaving.full, hcr, active);
     each_list_register!(N => {
         if leaving.full >> N & 1 != 0 {
-            leaving.saved.put(N, board.read(N));
+            saved.put(N, board.read(N));
         }
     });
     if active != 0 {
@@ -200,6 +200,7 @@ fn load_interrupts(saved: &mut SavedLrs, board: &mut Board, stale: u32) {
     if active != 0 {
         write32(board.redistributor + ISACTIVER0, active);
     }
+    saved.loaded();
 }
 
 /// Saves the loaded vCPU's registers. Returns the list registers that hold something of it, and a bit beside them if
@@ -215,10 +216,10 @@ fn leave(vcpu: &mut Vcpu, vm: &mut Vm, board: &mut Board, auxiliary: bool) -> u3
         return ALL;
     };
     let rest = leaving.full | leaving.control << LIST_REGISTERS;
-    if rest | leaving.linked != 0 {
-        save_interrupts(leaving, board);
-    } else {
-        leaving.saved.save_quiet();
+    if rest | leaving.linked != 0
+        && let Some(saved) = vm.vgic.saved(0)
+    {
+        save_interrupts(leaving, saved, board);
     }
     rest
 }

@@ -182,9 +182,9 @@ impl SavedLrs {
         }
     }
 
-    /// Saves that nothing is there.
-    #[inline(always)]
-    pub const fn save_quiet(&mut self) {
+    /// What was saved has been loaded: nothing is left here while the vCPU runs, nor after it if it leaves nothing.
+    #[inline]
+    pub const fn loaded(&mut self) {
         self.full = 0;
         self.hcr &= MORE;
     }

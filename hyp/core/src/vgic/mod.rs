@@ -132,16 +132,15 @@ impl View<'_> {
 
 const _: () = assert!(SPI_WORDS.is_power_of_two());
 
-/// What a vCPU has in the hardware when it leaves its CPU.
-pub struct Leaving<'a> {
+/// What a vCPU has in the hardware when it leaves its CPU. If that is nothing, its saved list registers are quiet already.
+#[derive(Clone, Copy)]
+pub struct Leaving {
     /// List registers that are not empty.
     pub full: u32,
     /// Managed bits of ICH_HCR_EL2: what it says is of use only if there are some.
     pub control: u32,
     /// Private interrupts linked to physical ones, pending or active outside list registers.
     pub linked: u32,
-    /// Where it is saved.
-    pub saved: &'a mut SavedLrs,
 }
 
 /// List registers of vCPU `cpu`: those of the hardware if it is the one that runs, else its saved ones.
@@ -257,14 +256,12 @@ impl<const N: usize> Vgic<N> {
 
     /// Before `cpu`, whose list registers the hardware has, leaves its CPU: what must be saved of it. `empty` is ICH_ELRSR_EL2.
     #[inline(always)]
-    pub fn leave(&mut self, cpu: usize, empty: u32) -> Option<Leaving<'_>> {
-        let c = self.cpus.get_mut(cpu)?;
-        let full = c.iface.used() & !empty;
+    pub fn leave(&self, cpu: usize, empty: u32) -> Option<Leaving> {
+        let c = self.cpus.get(cpu)?;
         Some(Leaving {
-            full,
+            full: c.iface.used() & !empty,
             control: c.iface.control(),
             linked: c.word.hw & (c.word.latch | c.word.active),
-            saved: &mut c.saved,
         })
     }
 

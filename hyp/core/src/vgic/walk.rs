@@ -203,15 +203,18 @@ impl<const N: usize> System<N> {
     fn switch(&mut self) {
         // As `hyp-el2` does it.
         let leaving = self.vgic.leave(self.cur, self.hw.empty()).unwrap();
-        let hcr = if leaving.control != 0 {
-            hcr::EN | self.hw.control | self.hw.eoi_count << hcr::EOI_COUNT_SHIFT
-        } else {
-            hcr::EN
-        };
-        leaving.saved.save(leaving.full, hcr, 0);
-        for (n, lr) in self.hw.lr.iter_mut().enumerate() {
-            if leaving.full >> n & 1 != 0 {
-                leaving.saved.put(n, *lr);
+        let saved = self.vgic.saved(self.cur).unwrap();
+        if leaving.full | leaving.control | leaving.linked != 0 {
+            let hcr = if leaving.control != 0 {
+                hcr::EN | self.hw.control | self.hw.eoi_count << hcr::EOI_COUNT_SHIFT
+            } else {
+                hcr::EN
+            };
+            saved.save(leaving.full, hcr, 0);
+            for (n, lr) in self.hw.lr.iter_mut().enumerate() {
+                if leaving.full >> n & 1 != 0 {
+                    saved.put(n, *lr);
+                }
             }
         }
         self.cur = (self.cur + 1) % N;
@@ -225,6 +228,7 @@ impl<const N: usize> System<N> {
         }
         self.hw.control = saved.hcr() & hcr::MANAGED;
         self.hw.eoi_count = saved.hcr() >> hcr::EOI_COUNT_SHIFT;
+        saved.loaded();
     }
 
     fn apply(&mut self, act: Act) {
