@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use embassy_time::{Duration, Instant};
 use hyp_abi::record::PathPeak;
 use hyp_abi::{PathId, Rights, VMS_MAX};
 
@@ -218,12 +219,12 @@ pub struct Cpu {
     pub sched: Sched,
     /// Timers of vCPUs that are off the CPU.
     pub wakeups: Wakeups,
-    /// What EL2's timer is set to; `u64::MAX`: off.
-    pub alarm: u64,
-    /// Ticks of a time slice.
-    pub slice: u64,
-    /// Counter value at which the loaded vCPU got the CPU.
-    pub since: u64,
+    /// What EL2's timer is set to; `Instant::MAX`: off.
+    pub alarm: Instant,
+    /// A time slice; `Duration::MAX`: there are none.
+    pub slice: Duration,
+    /// When the loaded vCPU got the CPU.
+    pub since: Instant,
     /// Slot whose FP state is in the hardware.
     pub fp_owner: u32,
     /// VM with the keyboard.
@@ -262,9 +263,9 @@ impl Cpu {
             paths: [const { PathStat::new() }; PathId::COUNT],
             sched: Sched::new(),
             wakeups: Wakeups::new(),
-            alarm: u64::MAX,
-            slice: u64::MAX,
-            since: 0,
+            alarm: Instant::MAX,
+            slice: Duration::MAX,
+            since: Instant::MIN,
             fp_owner: NO_SLOT,
             focus: 0,
             ipc: Ipc::new(),
@@ -322,25 +323,25 @@ impl Cpu {
         }
     }
 
-    /// End of the running time slice; `u64::MAX` if there are none.
+    /// End of the running time slice; `Instant::MAX` if there are none.
     #[inline]
-    pub const fn slice_end(&self) -> u64 {
+    pub fn slice_end(&self) -> Instant {
         self.since.saturating_add(self.slice)
     }
 
     /// The loaded vCPU stops running at `now`, or another begins: what it ran is added up.
     #[inline(always)]
-    pub fn account(&mut self, now: u64) {
-        let ran = now.wrapping_sub(self.since);
+    pub fn account(&mut self, now: Instant) {
+        let ran = now.as_ticks().wrapping_sub(self.since.as_ticks());
         self.since = now;
         if let Some(vcpu) = self.vcpus.get_mut(self.loaded as usize) {
-            vcpu.run_ticks += ran;
+            vcpu.run_ns += ran;
         }
     }
 
     /// What EL2's timer must be set to now.
     #[inline]
-    pub fn next_alarm(&self) -> u64 {
+    pub fn next_alarm(&self) -> Instant {
         let wake = self.wakeups.nearest();
         if self.sched.needs_slice() {
             wake.min(self.slice_end())
@@ -349,6 +350,9 @@ impl Cpu {
         }
     }
 }
+
+// What is counted in ticks is told in nanoseconds.
+const _: () = assert!(embassy_time::TICK_HZ == 1_000_000_000);
 
 impl Default for Cpu {
     fn default() -> Self {

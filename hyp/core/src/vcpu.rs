@@ -238,8 +238,8 @@ pub struct Vcpu {
     pub run: Run,
     /// Exits since it started.
     pub exits: u64,
-    /// Counter ticks it has run, up to the last switch.
-    pub run_ticks: u64,
+    /// Time it has run, ns, up to the last switch.
+    pub run_ns: u64,
 }
 
 impl Vcpu {
@@ -257,7 +257,7 @@ impl Vcpu {
             index: 0,
             run: Run::Off,
             exits: 0,
-            run_ticks: 0,
+            run_ns: 0,
         }
     }
 

@@ -4,6 +4,8 @@
 //! physical PPI of the virtual timer reports it. When it leaves, its deadline goes into [`Wakeups`]; the nearest one, and the end of
 //! the time slice, go to EL2's own timer. A vCPU whose deadline passes gets its interrupt and becomes ready.
 
+use embassy_time::Instant;
+
 use crate::sched::SLOTS;
 
 /// PPI of the EL1 virtual timer, physical and virtual.
@@ -42,13 +44,13 @@ impl Vtimer {
     }
 }
 
-/// Deadlines of the vCPUs of one CPU that are not running, by slot. Times are counter values.
+/// Deadlines of the vCPUs of one CPU that are not running, by slot.
 #[derive(Clone, Debug)]
 pub struct Wakeups {
     armed: u32,
-    at: [u64; SLOTS],
-    /// The least armed time; `u64::MAX` if none.
-    nearest: u64,
+    at: [Instant; SLOTS],
+    /// The least armed time; `Instant::MAX` if none.
+    nearest: Instant,
 }
 
 impl Default for Wakeups {
@@ -62,17 +64,17 @@ impl Wakeups {
     pub const fn new() -> Self {
         Self {
             armed: 0,
-            at: [u64::MAX; SLOTS],
-            nearest: u64::MAX,
+            at: [Instant::MAX; SLOTS],
+            nearest: Instant::MAX,
         }
     }
 
     /// Arms `slot` for `deadline`, or disarms it. *Hot.* Slots that do not exist change nothing.
     #[inline]
-    pub fn set(&mut self, slot: usize, deadline: Option<u64>) {
+    pub fn set(&mut self, slot: usize, deadline: Option<Instant>) {
         let Some(at) = self.at.get_mut(slot) else { return };
         let before = *at;
-        *at = deadline.unwrap_or(u64::MAX);
+        *at = deadline.unwrap_or(Instant::MAX);
         let bit = 1 << (slot % SLOTS);
         self.armed = if deadline.is_some() {
             self.armed | bit
@@ -92,15 +94,15 @@ impl Wakeups {
         self.armed >> (slot % SLOTS) & 1 != 0
     }
 
-    /// The nearest deadline; `u64::MAX` if there is none.
+    /// The nearest deadline; `Instant::MAX` if there is none.
     #[inline]
-    pub const fn nearest(&self) -> u64 {
+    pub const fn nearest(&self) -> Instant {
         self.nearest
     }
 
     /// Takes one slot whose deadline is at or before `now`, the earliest; ties: the lowest slot. Called until `None`: at most [`SLOTS`] times.
     #[inline]
-    pub fn take_due(&mut self, now: u64) -> Option<usize> {
+    pub fn take_due(&mut self, now: Instant) -> Option<usize> {
         if self.nearest > now || self.armed == 0 {
             return None;
         }
@@ -109,8 +111,8 @@ impl Wakeups {
         Some(slot)
     }
 
-    fn least(&self) -> u64 {
-        let mut least = u64::MAX;
+    fn least(&self) -> Instant {
+        let mut least = Instant::MAX;
         for at in &self.at {
             least = least.min(*at);
         }
@@ -138,13 +140,13 @@ mod tests {
     fn is_a_priority_queue() {
         let mut rng = Rng::new("vtimer", 6);
         let mut w = Wakeups::new();
-        let mut model: BTreeMap<usize, u64> = BTreeMap::new();
+        let mut model: BTreeMap<usize, Instant> = BTreeMap::new();
         for _ in 0..steps(100_000) {
             let slot = rng.below(SLOTS as u64 + 1) as usize;
             match rng.below(3) {
                 0 => {
                     let soon = rng.below(50) + 1;
-                    let at = rng.pick(&[0, u64::MAX, soon]);
+                    let at = Instant::from_ticks(rng.pick(&[0, u64::MAX, soon]));
                     w.set(slot, Some(at));
                     if slot < SLOTS {
                         model.insert(slot, at);
@@ -155,7 +157,7 @@ mod tests {
                     model.remove(&slot);
                 }
                 _ => {
-                    let now = rng.below(60);
+                    let now = Instant::from_ticks(rng.below(60));
                     let want = model.iter().map(|(s, at)| (*at, *s)).min().filter(|(at, _)| *at <= now);
                     assert_eq!(w.take_due(now), want.map(|(_, s)| s));
                     if let Some((_, s)) = want {
@@ -163,7 +165,7 @@ mod tests {
                     }
                 }
             }
-            assert_eq!(w.nearest(), model.values().copied().min().unwrap_or(u64::MAX));
+            assert_eq!(w.nearest(), model.values().copied().min().unwrap_or(Instant::MAX));
         }
     }
 }

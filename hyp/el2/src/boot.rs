@@ -13,7 +13,7 @@ use crate::percpu::{Blocks, CPUS, PerCpu, state_of};
 use crate::reg::{isb, sysreg};
 use crate::state::State;
 use crate::uart::{CONSOLE, Uart};
-use crate::{board, gic, mmu, pmu, power, probes, setup, vectors, world};
+use crate::{board, gic, mmu, pmu, power, probes, setup, time, vectors, world};
 
 global_asm!(
     include_str!("head.S"),
@@ -99,6 +99,8 @@ extern "C" fn boot(state: *mut State) -> ! {
     mmu::init(board::RAM_BASE, board::RAM_BASE + board::RAM_BYTES);
     gic::init_distributor();
     CONSOLE.with(Uart::init);
+    // Another board's image: nothing would be told in its time.
+    assert!(time::frequency() << time::TICK_SHIFT == embassy_time::TICK_HZ);
     probes::store::init();
     probes::fire::init();
     let built = setup::build(&mut Blocks::at_boot());

@@ -24,8 +24,6 @@ pub const HYP_TIMER: u32 = 26;
 pub const VIRTUAL_TIMER: u32 = 27;
 /// Physical timer of EL1 (PPI).
 pub const PHYSICAL_TIMER: u32 = 30;
-/// INTIDs from here on are special: nothing pending.
-pub const SPECIAL: u32 = 1020;
 
 const GICD_CTLR: u64 = GICD;
 const GICD_TYPER: u64 = GICD + 4;
@@ -123,13 +121,7 @@ pub fn send(intid: u32, cpu: u32) {
     isb();
 }
 
-/// Marks PPI `intid` of CPU `cpu` active or not: the state follows the vCPU that has it in a list register.
-pub fn set_ppi_active(cpu: u64, intid: u32, active: bool) {
-    let sgi = GICR + cpu * 0x2_0000 + GICR_SGI;
-    write32(sgi + if active { 0x300 } else { 0x380 }, 1 << (intid & 31)); // GICR_ISACTIVER0, GICR_ICACTIVER0
-}
-
-/// Acknowledges the highest pending interrupt: its INTID, or [`SPECIAL`] and above for none.
+/// Acknowledges the highest pending interrupt: its INTID, 1020 and above for none.
 #[inline(always)]
 pub fn acknowledge() -> u32 {
     IAR1::read() as u32

@@ -106,7 +106,7 @@ unsafe impl defmt::Logger for Logger {
     }
 }
 
-defmt::timestamp!("{=u64:us}", crate::time::now_us());
+defmt::timestamp!("{=u64:us}", embassy_time::Instant::now().as_micros());
 
 /// Takes up to `out.len()` bytes of whole or partial frames, oldest first; returns (bytes, frames lost since the last call).
 pub fn read(out: &mut [u8]) -> (usize, u64) {

@@ -1,5 +1,6 @@
 //! The hardware behind `hyp_core::dispatch::Machine`: one register or one device action each.
 
+use embassy_time::Instant;
 use heapless::Deque;
 use hyp_abi::console::{Demux, Event, Stream};
 use hyp_abi::record::StreamKind;
@@ -197,20 +198,20 @@ impl Machine for Board {
     }
 
     #[inline(always)]
-    fn now(&self) -> u64 {
-        time::ticks()
+    fn now(&self) -> Instant {
+        time::now()
     }
 
     fn armed_points(&self) -> u32 {
         crate::sites::armed()
     }
 
-    fn nanoseconds(&self, ticks: u64) -> u64 {
-        ticks << crate::points::TICK_SHIFT
+    fn instant(&self, count: u64) -> Instant {
+        time::instant(count)
     }
 
     #[inline]
-    fn set_alarm(&mut self, at: u64) {
+    fn set_alarm(&mut self, at: Instant) {
         time::set_alarm(at);
     }
 

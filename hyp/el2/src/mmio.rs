@@ -24,6 +24,7 @@ macro_rules! accessors {
 accessors! {
     /// 32-bit device register.
     read32, write32, "ldr w0, [x1]", "str w0, [x1]", u32;
+    #[allow(dead_code, reason = "the pair is declared together")]
     /// 64-bit device register.
     read64, write64, "ldr x0, [x1]", "str x0, [x1]", u64;
 }

@@ -6,6 +6,7 @@
 
 use core::arch::asm;
 
+use embassy_time::Instant;
 use hyp_abi::PathId;
 use hyp_core::dispatch::{Points, Switched};
 use hyp_core::exit::Access;
@@ -13,13 +14,11 @@ use hyp_core::probe_vm::points::{CONTEXT_BYTES_MAX, Device, HEADER_WHO_AT, Point
 use hyp_core::vcpu::Frame;
 
 use crate::machine::{Board, ELR, ESR};
-use crate::pmu;
 use crate::probes::fire::STUB_BYTES;
+use crate::{pmu, time};
 
 /// Words of the largest context.
 const WORDS: usize = CONTEXT_BYTES_MAX / 8;
-/// Counter ticks to nanoseconds: 62.5 MHz is 16 ns (checked at boot).
-pub const TICK_SHIFT: u8 = 4;
 
 /// The context a probe reads. VM, vCPU and CPU stay from one firing to the next; the rest is the probes' to fill in.
 #[repr(C, align(4096))]
@@ -265,14 +264,10 @@ impl Points for Board {
     }
 
     #[inline(always)]
-    fn timer(&mut self, path: PathId, due_ticks: u64, kind: u32, owner: u32) {
+    fn timer(&mut self, path: PathId, due: Option<Instant>, kind: u32, owner: u32) {
         site!(PointId::Timer, {
-            let due = if due_ticks == u64::MAX {
-                crate::world::timer_due()
-            } else {
-                due_ticks
-            };
-            fire!(PointId::Timer, path, [due << TICK_SHIFT, pair(kind, owner)]);
+            let due = due.unwrap_or_else(|| time::instant(crate::world::timer_due()));
+            fire!(PointId::Timer, path, [due.as_ticks(), pair(kind, owner)]);
         });
     }
 }

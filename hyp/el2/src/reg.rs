@@ -66,8 +66,6 @@ barrier! {
     dsb_sy = "dsb sy";
     /// Completes maintenance in the inner shareable domain.
     dsb_ish = "dsb ish";
-    /// Completes maintenance of this CPU.
-    dsb_nsh = "dsb nsh";
     /// Sleeps until an interrupt is pending (also while masked).
     wfi = "wfi";
     /// Drops EL2's own stage-1 translations on every CPU.

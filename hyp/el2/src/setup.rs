@@ -3,6 +3,7 @@
 use core::ops::Range;
 use core::sync::atomic::AtomicU64;
 
+use embassy_time::Duration;
 use hyp_abi::config::{self, Channel, Device, DeviceKind, Header, Segment, Vm};
 use hyp_abi::config_fault::{ConfigFault, RecordKind};
 use hyp_abi::rights::ChannelRights;
@@ -79,9 +80,9 @@ pub fn build(blocks: &mut Blocks) -> Result<(u32, u32), BadConfig> {
     let pages: &'static [[AtomicU64; ENTRIES]] = &PAGES.0;
     let mut pool: Pool = TablePool::new(pages, Pa(base), nothing_cached);
     let slice = if header.slice_ns == 0 {
-        u64::MAX
+        Duration::MAX
     } else {
-        crate::time::ticks_of_ns(header.slice_ns)
+        Duration::from_ticks(header.slice_ns)
     };
     for index in 0..header.cpus {
         let state = blocks

@@ -2,7 +2,7 @@
 
 use core::task::Waker;
 
-use embassy_time::{Duration, Instant};
+use embassy_time::Instant;
 
 use crate::reg::sysreg;
 
@@ -14,8 +14,10 @@ sysreg! {
 }
 
 const ENABLE: u64 = 1;
-const TICK_HZ: u64 = embassy_time::TICK_HZ;
-const NANOS: u64 = 1_000_000_000;
+
+/// Counter ticks to nanoseconds: 62.5 MHz is 16 ns (checked at boot).
+pub const TICK_SHIFT: u8 = 4;
+const _: () = assert!(embassy_time::TICK_HZ == 1_000_000_000);
 
 /// Now, in counter ticks.
 #[inline(always)]
@@ -23,44 +25,40 @@ pub fn ticks() -> u64 {
     CNTPCT::read()
 }
 
+/// Now.
+#[inline(always)]
+pub fn now() -> Instant {
+    Instant::from_ticks(ticks() << TICK_SHIFT)
+}
+
+/// When the counter is `count`: what a guest has asked for may be beyond all time.
+#[inline]
+pub fn instant(count: u64) -> Instant {
+    if count > u64::MAX >> TICK_SHIFT {
+        return Instant::MAX;
+    }
+    Instant::from_ticks(count << TICK_SHIFT)
+}
+
 /// Counter frequency, Hz.
 pub fn frequency() -> u64 {
-    CNTFRQ::read().max(1)
+    CNTFRQ::read()
 }
 
-/// Ticks of a duration in ns, rounded up; saturates.
-pub fn ticks_of_ns(ns: u64) -> u64 {
-    let ticks = (u128::from(ns) * u128::from(frequency())).div_ceil(u128::from(NANOS));
-    u64::try_from(ticks).unwrap_or(u64::MAX)
-}
-
-/// Microseconds since the counter started.
-pub fn now_us() -> u64 {
-    Instant::now().as_micros()
-}
-
-/// The counter value at which `after` from now has passed.
-pub fn deadline(after: Duration) -> u64 {
-    let at = Instant::now().saturating_add(after).as_ticks();
-    let ticks = u128::from(at) * u128::from(frequency()) / u128::from(TICK_HZ);
-    u64::try_from(ticks).unwrap_or(u64::MAX)
-}
-
-/// Arms EL2's timer for counter value `at`; `u64::MAX` turns it off.
+/// Arms EL2's timer for `at`; `Instant::MAX` turns it off.
 #[inline]
-pub fn set_alarm(at: u64) {
-    CNTHP_CVAL::write(at);
-    CNTHP_CTL::write(if at == u64::MAX { 0 } else { ENABLE });
+pub fn set_alarm(at: Instant) {
+    CNTHP_CVAL::write(at.as_ticks().div_ceil(1 << TICK_SHIFT));
+    CNTHP_CTL::write(if at == Instant::MAX { 0 } else { ENABLE });
 }
 
-/// embassy-time's driver: `now` from the counter. EL2 has no executor, so there is no waker to keep: deadlines are kept by
-/// the scheduler, which arms the timer through [`set_alarm`].
+/// embassy-time's driver: its `now` is the counter. Deadlines are [`Instant`]s that the scheduler and the wake-ups of `hyp-core`
+/// keep, and the nearest arms the timer through [`set_alarm`]; EL2 has no executor, so no future and no waker.
 struct Counter;
 
 impl embassy_time_driver::Driver for Counter {
     fn now(&self) -> u64 {
-        let micros = u128::from(ticks()) * u128::from(TICK_HZ) / u128::from(frequency());
-        micros as u64
+        now().as_ticks()
     }
 
     fn schedule_wake(&self, _at: u64, waker: &Waker) {

@@ -395,7 +395,7 @@ pub fn resume(state: &mut State, path: PathId) -> ! {
         }
         Next::Off => system_end(),
         Next::Idle => {
-            cpu.account(time::ticks());
+            cpu.account(time::now());
             note(cpu, board, path, cpu.entry, left);
             // SAFETY: 1. The stack is given up: waking up starts at its top, like every entry.
             unsafe { asm!("b idle", options(noreturn)) }
@@ -411,7 +411,7 @@ pub fn resume(state: &mut State, path: PathId) -> ! {
 extern "C" fn exit_woken(this: *mut State, entry: u64) -> ! {
     let state = state(this);
     state.cpu.entry = entry as u32;
-    state.cpu.since = time::ticks();
+    state.cpu.since = time::now();
     let intid = crate::gic::acknowledge();
     state.cpu.deferred = Deferred::Irq(intid);
     let path = hyp_core::dispatch::irq::serve(&mut state.cpu, &mut state.board, intid);

@@ -7,7 +7,7 @@ use hyp_core::cpu::{Cpu, Vm};
 use hyp_core::vcpu::{El1, Fp, Vcpu};
 use hyp_core::vgic::{Leaving, Lr, LrFile, SavedLrs};
 
-use crate::machine::{Board, ICH_HCR, LIST_REGISTERS, USABLE};
+use crate::machine::{Board, ICH_HCR, LIST_REGISTERS};
 use crate::mmio::{read32, write32};
 use crate::reg::{isb, sysreg};
 
@@ -233,7 +233,7 @@ const ALL: u32 = u32::MAX;
 #[inline(always)]
 pub fn switch(cpu: &mut Cpu, board: &mut Board, to: usize) {
     let auxiliary = cpu.auxiliary;
-    cpu.account(crate::time::ticks());
+    cpu.account(crate::time::now());
     let stale = match cpu.running() {
         Some((vcpu, vm)) => leave(vcpu, vm, board, auxiliary),
         None => ALL,

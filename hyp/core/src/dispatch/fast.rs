@@ -246,7 +246,7 @@ pub fn timer<M: Machine>(vcpu: &Vcpu, vm: &mut Vm, m: &mut M, intid: u32) {
     let owner = u32::from(vcpu.vm);
     m.vm_exit(PathId::IrqVtimer);
     m.irq(PathId::IrqVtimer, intid, owner);
-    m.timer(PathId::IrqVtimer, u64::MAX, TimerKind::Vtimer as u32, owner);
+    m.timer(PathId::IrqVtimer, None, TimerKind::Vtimer as u32, owner);
     m.drop_priority(intid);
     let _ = vm.vgic.raise(0, intid, 0, m);
     m.virq_inject(PathId::IrqVtimer, owner, intid, Cause::Timer as u32);

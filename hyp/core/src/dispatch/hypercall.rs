@@ -320,7 +320,7 @@ fn vms<M: Machine>(cpu: &Cpu, m: &mut M, slot: usize, x: [u64; 6]) -> [u64; 3] {
             vm: id as u32,
             state,
             exits: vcpu.exits,
-            run_ns: m.nanoseconds(vcpu.run_ticks),
+            run_ns: vcpu.run_ns,
             name: vm.name,
         };
         let mut bytes = [0; hyp_abi::record::VmRecord::SIZE];

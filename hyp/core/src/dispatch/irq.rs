@@ -1,5 +1,6 @@
 //! Physical interrupts that the fast path does not serve.
 
+use embassy_time::Instant;
 use hyp_abi::PathId;
 use probe_vm::points::{Cause, NOBODY, TimerKind};
 
@@ -83,14 +84,14 @@ fn owner(cpu: &Cpu, intid: u32) -> u32 {
 fn alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     let now = m.now();
     // What was armed has fired: whatever is next must be set anew.
-    cpu.alarm = u64::MAX;
-    m.set_alarm(u64::MAX);
+    cpu.alarm = Instant::MAX;
+    m.set_alarm(Instant::MAX);
     for _ in 0..SLOTS {
         let due = cpu.wakeups.nearest();
         let Some(slot) = cpu.wakeups.take_due(now) else { break };
         let Some(vcpu) = cpu.vcpus.get_mut(slot) else { continue };
         let vm = u32::from(vcpu.id);
-        m.timer(PathId::IrqTimer, due, TimerKind::VtimerAway as u32, vm);
+        m.timer(PathId::IrqTimer, Some(due), TimerKind::VtimerAway as u32, vm);
         if vcpu.run == Run::Wfi {
             // Its own timer interrupts as soon as it is loaded.
             vcpu.run = Run::Ready;
@@ -99,7 +100,7 @@ fn alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
         }
     }
     if cpu.sched.needs_slice() && now >= cpu.slice_end() {
-        m.timer(PathId::IrqTimer, cpu.slice_end(), TimerKind::Slice as u32, NOBODY);
+        m.timer(PathId::IrqTimer, Some(cpu.slice_end()), TimerKind::Slice as u32, NOBODY);
         let _ = cpu.sched.rotate();
     }
 }

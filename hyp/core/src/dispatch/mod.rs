@@ -24,6 +24,7 @@ pub use hypercall::{PathBudget, Services};
 pub use idregs::id_register_mask;
 pub use slow::{Next, schedule};
 
+use embassy_time::Instant;
 use hyp_abi::PathId;
 use hyp_abi::record::StreamKind;
 
@@ -50,14 +51,14 @@ pub trait Machine: LrFile + Points {
     fn inject_undefined(&mut self);
     /// ICH_VMCR_EL2.
     fn vmcr(&self) -> u64;
-    /// Physical counter.
-    fn now(&self) -> u64;
-    /// Counter ticks as nanoseconds.
-    fn nanoseconds(&self, ticks: u64) -> u64;
+    /// Now, by the physical counter.
+    fn now(&self) -> Instant;
+    /// When the counter has this value; `Instant::MAX` where that is out of range.
+    fn instant(&self, count: u64) -> Instant;
     /// Points that have probes, as bits by number.
     fn armed_points(&self) -> u32;
-    /// Sets EL2's timer; `u64::MAX` turns it off.
-    fn set_alarm(&mut self, at: u64);
+    /// Sets EL2's timer; `Instant::MAX` turns it off.
+    fn set_alarm(&mut self, at: Instant);
     /// Acknowledges a physical interrupt: INTID, 1020 and up for none.
     fn acknowledge(&mut self) -> u32;
     /// Priority drop of an acknowledged interrupt.
@@ -145,6 +146,6 @@ pub trait Points {
     fn vcpu_block(&mut self, path: PathId, reason: u32, channel: u32) {}
     /// A vCPU wakes.
     fn vcpu_wake(&mut self, path: PathId, vm: u32, cause: u32, detail: u32) {}
-    /// A timer has expired.
-    fn timer(&mut self, path: PathId, due_ticks: u64, kind: u32, owner: u32) {}
+    /// A timer has expired; `None`: the running vCPU's own.
+    fn timer(&mut self, path: PathId, due: Option<Instant>, kind: u32, owner: u32) {}
 }

@@ -24,7 +24,7 @@ pub fn extreme<M: Machine>(cpu: &mut Cpu, m: &M, path: PathId, spent: u32, left:
             vcpu: vcpu.map_or(0, |v| v.index.into()),
             points: m.armed_points(),
             length: spent.into(),
-            time_ns: m.nanoseconds(m.now()),
+            time_ns: m.now().as_ticks(),
             cause,
             ipa: fault_ipa(m.hpfar(), m.far()),
             pc: match vcpu {

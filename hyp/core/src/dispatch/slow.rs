@@ -213,7 +213,7 @@ pub fn switched<M: Machine>(cpu: &mut Cpu, m: &mut M, from: u32, to: usize) {
         && let Some(vcpu) = cpu.vcpus.get(from as usize)
     {
         let due = if vcpu.run == Run::Wfi {
-            vcpu.el1.timer_due()
+            vcpu.el1.timer_due().map(|count| m.instant(count))
         } else {
             None
         };

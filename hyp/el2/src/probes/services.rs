@@ -15,7 +15,6 @@ use super::fire;
 use super::guest::{GuestBytes, GuestSink};
 use super::store::{self, MAP_WORDS, Store};
 use crate::machine::Board;
-use crate::points::TICK_SHIFT;
 use crate::turn::Turns;
 use crate::{memory, sites, time};
 
@@ -77,7 +76,7 @@ impl Services<Board> for Probing {
 }
 
 fn now_ns() -> u64 {
-    time::ticks() << TICK_SHIFT
+    time::now().as_ticks()
 }
 
 fn serve(cpu: &mut Cpu, store: &mut Store, call: Call, x: [u64; 6]) -> Answer {

@@ -19,7 +19,7 @@ use hyp_core::verifier::{CoreModel, Pool};
 use super::code::{CODE_WORDS, Code};
 use super::helpers;
 use crate::image;
-use crate::points::TICK_SHIFT;
+use crate::time::TICK_SHIFT;
 
 /// Words of map memory of the whole system: 4 MiB.
 const MAP_MEMORY_WORDS: usize = 512 * 1024;

@@ -93,15 +93,12 @@ fn records_go_to_the_callers_ram_or_nowhere() {
 fn vm_records_tell_exits_and_time() {
     let mut s = System::with_rights(Rights::all());
     s.cpu.vcpus[0].exits = 12;
-    s.cpu.vcpus[0].run_ticks = 5;
-    (s.cpu.since, s.board.now) = (100, 120);
+    s.cpu.vcpus[0].run_ns = 5;
+    (s.cpu.since, s.board.now) = (Instant::from_ticks(100), 120);
     assert_eq!(s.call(Call::VmRead, &[0, RAM, 4096]), Some(Status::Ok));
     assert_eq!((s.x(0, 1), s.x(0, 2)), (CURSOR_END, 2));
     let record = VmRecord::read(&s.board.written[0].1).unwrap();
-    assert_eq!(
-        (record.vm, record.state, record.exits, record.run_ns),
-        (0, 0, 12, 25 * 16)
-    );
+    assert_eq!((record.vm, record.state, record.exits, record.run_ns), (0, 0, 12, 25));
 }
 
 #[test]
@@ -124,7 +121,7 @@ fn the_longest_exit_is_remembered_with_what_was_there() {
             (read.vm, read.points, read.x[3]),
             (0, 0b101, if spent == 80 { 4096 } else { 33 })
         );
-        assert_eq!((read.time_ns, read.pc), (144, PC));
+        assert_eq!((read.time_ns, read.pc), (9, PC));
     }
     assert_eq!(
         s.call(Call::PathPeak, &[PathId::COUNT as u64, RAM, 4096]),

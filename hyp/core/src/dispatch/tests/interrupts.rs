@@ -1,5 +1,7 @@
 //! Physical interrupts, and who runs after them.
 
+use embassy_time::Duration;
+
 use super::*;
 use crate::dispatch::fast::{MAINTENANCE, PHYSICAL_TIMER, VIRTUAL_TIMER};
 use crate::dispatch::{Next, irq, schedule};
@@ -93,7 +95,7 @@ fn a_devices_interrupt_goes_to_its_owner_wherever_that_is() {
 fn the_alarm_wakes_who_waits_for_a_timer() {
     let mut s = System::new();
     s.waits(1);
-    s.cpu.wakeups.set(1, Some(500));
+    s.cpu.wakeups.set(1, Some(Instant::from_ticks(500)));
     assert_eq!(schedule(&mut s.cpu, &mut s.board, PathId::Wfi), Next::Same);
     assert_eq!(s.board.alarm, Some(500));
     s.board.now = 499;
@@ -112,7 +114,7 @@ fn a_time_slice_ends_among_equals() {
     assert!(s.cpu.sched.add(2, 10));
     s.cpu.vcpus[2].run = Run::Ready;
     let _ = s.cpu.sched.wake(2);
-    (s.cpu.slice, s.cpu.since) = (100, 1000);
+    (s.cpu.slice, s.cpu.since) = (Duration::from_ticks(100), Instant::from_ticks(1000));
     assert_eq!(schedule(&mut s.cpu, &mut s.board, PathId::IrqTimer), Next::Same);
     assert_eq!(s.board.alarm, Some(1100));
     s.board.now = 1100;

@@ -9,6 +9,7 @@ mod traps;
 use std::boxed::Box;
 use std::vec::Vec;
 
+use embassy_time::Instant;
 use hyp_abi::record::StreamKind;
 use hyp_abi::rights::ChannelRights;
 use hyp_abi::{Call, PathId, Rights, Status};
@@ -113,17 +114,17 @@ impl Machine for Board {
     fn vmcr(&self) -> u64 {
         self.vmcr
     }
-    fn now(&self) -> u64 {
-        self.now
+    fn now(&self) -> Instant {
+        Instant::from_ticks(self.now)
     }
-    fn nanoseconds(&self, ticks: u64) -> u64 {
-        ticks * 16
+    fn instant(&self, count: u64) -> Instant {
+        Instant::from_ticks(count.saturating_mul(16))
     }
     fn armed_points(&self) -> u32 {
         0b101
     }
-    fn set_alarm(&mut self, at: u64) {
-        self.alarm = Some(at);
+    fn set_alarm(&mut self, at: Instant) {
+        self.alarm = Some(at.as_ticks());
     }
     fn acknowledge(&mut self) -> u32 {
         1023
