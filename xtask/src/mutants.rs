@@ -75,6 +75,8 @@ fn tests_of(text: &str) -> Vec<String> {
 /// Whether one of the package's test programs goes red. One after the other, so that what the first one sees needs no
 /// building of the rest; a change that does not compile is an error of the list.
 fn notices(shop: &Shop, tree: &Path, package: &str, tests: &[String]) -> Result<bool> {
+    // The package may be named by its folder.
+    let package = package.rsplit('/').next().unwrap_or(package);
     let cargo = |args: &[&str]| {
         let mut cargo = shop.cargo();
         cargo

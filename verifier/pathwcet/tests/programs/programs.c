@@ -13,7 +13,7 @@ SHARED int exclusive(u32 x, int *a)
 { int r = 0; if (x & 1) for (int i = 0; i < 50; i++) r += a[i] * r; if (!(x & 1)) for (int i = 0; i < 60; i++) r ^= a[i] * 3; return r; }
 SHARED int table(u32 x, u32 y)
 { switch (x) { case 0: return y + 1; case 1: return y * y * 5; case 2: return y / 3; case 3: return x * 3 ^ y; case 4: return 9;
-  case 5: { u32 s = y; for (int i = 0; i < 12; i++) s = s * 33 + i; return s; } case 6: return y << 3; default: return 0; } }
+  case 5: return y << 3; case 6: { u32 s = y; for (int i = 0; i < 12; i++) s = s * 33 + i; return s; } default: return 0; } }
 SHARED int not_equal(int x) { int s = x; for (int i = 0; i != 42; i += 3) s = s * 5 + i; return s; }
 SHARED int tail_end(int x) { int s = 0; for (int i = 0; i < 5; i++) s = (s ^ x) * 7; return s; }
 SHARED int tail_middle(int x) { return x & 1 ? tail_end(x * 3) : tail_end(x + 1); }
