@@ -3,10 +3,14 @@
 //! Entries never move, because programs hold pointers to values; a deleted slot is free at once, with no tombstone. So a
 //! search looks at `2 · WAYS` slots whatever happened before, and an insertion takes the emptier bucket.
 //!
-//! A slot is a state word and the key's words. The state holds a live bit and a generation that every insertion raises.
+//! A slot is a state word and the key's words. The state holds a live bit, a generation that every insertion raises, and
+//! the key's tag: 48 bits of its hash, on which its buckets depend alone. No two live keys have the same tag: the second
+//! is refused as if the map were full, which for keys that were not made to collide never happens (2^-44 for one that
+//! meets sixteen others). So a search compares one key at most, and costs a word for each of the other slots.
+//!
 //! A reader that finds the same live state before and after comparing the key has compared one key, not parts of two:
 //! key words are stored with release after the slot was dead, and loaded with acquire, so whoever sees a word of the
-//! next key also sees that the state changed.
+//! next key also sees that the state changed. Where it changed, the key was not there at that moment.
 
 use super::{CHOICES, Map, MapError, Source, UpdateFlag, WAYS, Word};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -18,13 +22,19 @@ pub const LOCK_TRIES: u32 = 8;
 const LOCK_AT: u32 = 0;
 const COUNT_AT: u32 = 8;
 const LIVE: u64 = 1;
+/// One generation. They are counted modulo 2^15: a reader would have to sleep through as many insertions into one slot
+/// to take a new key for an old one, and readers do not sleep.
 const GENERATION: u64 = 2;
+const GENERATIONS: u64 = 0xfffe;
+const TAG: u64 = !0xffff;
 
 /// What a search under the lock saw.
-struct Search {
-    found: Option<u32>,
-    /// A free slot in the emptier bucket.
-    free: Option<u32>,
+enum Search {
+    Found(u32),
+    /// Not there; a free slot in the emptier bucket.
+    Free(u32),
+    /// Not there, and no place: no slot is free, or another key has its tag.
+    NoPlace,
 }
 
 /// A key's words, read once: the caller's copy may be slow to read, and must not change under a comparison.
@@ -34,36 +44,47 @@ impl<W: Word> Map<'_, W> {
     #[inline]
     fn key_words<K: Source + ?Sized>(&self, key: &K) -> Key {
         let mut words = [0; size_of::<Key>() / 8];
-        for (i, word) in (0..self.geo.key_words()).zip(&mut words) {
-            *word = key.word(i * 8, (self.geo.def.key_bytes - i * 8).min(8));
+        let bytes = self.geo.def.key_bytes;
+        let mut at = 0;
+        // Whole words by the shortest way, then what is left.
+        for word in &mut words {
+            if bytes - at < 8 {
+                if bytes != at {
+                    *word = key.word(at, bytes - at);
+                }
+                break;
+            }
+            *word = key.word(at, 8);
+            at += 8;
         }
         words
     }
 
-    /// The words that the map's keys have.
+    /// The words that the map's keys have, numbered: at most those of [`Key`], whatever the definition says.
     #[inline]
-    fn used<'k>(&self, key: &'k Key) -> &'k [u64] {
-        key.get(..self.geo.key_words() as usize).unwrap_or(key)
+    fn used<'k>(&self, key: &'k Key) -> impl Iterator<Item = (u32, &'k u64)> {
+        let words = self.geo.key_words();
+        (0..).zip(key).take_while(move |(i, _)| *i < words)
     }
 
-    /// Mixes a key to 64 bits: multiply and fold for each word (constant of the golden ratio, odd).
+    /// Mixes a key to its tag: multiply and fold for each word (constant of the golden ratio, odd).
     #[inline]
-    fn hash(&self, key: &Key) -> u64 {
+    fn tag(&self, key: &Key) -> u64 {
         const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut h = 0u64;
-        for word in self.used(key) {
+        for (_, word) in self.used(key) {
             h = (h ^ word).wrapping_mul(MULTIPLIER);
             h ^= h >> 32;
         }
-        h.wrapping_mul(MULTIPLIER)
+        h.wrapping_mul(MULTIPLIER) & TAG
     }
 
-    /// First slots of the two buckets of a hash: different ones unless there is one bucket only.
+    /// First slots of the two buckets of a tag: different ones unless there is one bucket only.
     #[inline]
-    fn buckets(&self, h: u64) -> [u32; CHOICES as usize] {
-        let scale = |part: u64, n: u32| ((part & 0xffff_ffff) * u64::from(n) >> 32) as u32;
-        let first = scale(h, self.geo.buckets);
-        let mut second = scale(h >> 32, self.geo.buckets.saturating_sub(1));
+    fn buckets(&self, tag: u64) -> [u32; CHOICES as usize] {
+        let scale = |part: u64, n: u32| (part * u64::from(n) >> 32) as u32;
+        let first = scale(tag >> 16 & 0xffff_ffff, self.geo.buckets);
+        let mut second = scale(tag >> 32, self.geo.buckets.saturating_sub(1));
         if second >= first && self.geo.buckets > 1 {
             second += 1;
         }
@@ -80,14 +101,16 @@ impl<W: Word> Map<'_, W> {
         state & LIVE != 0
     }
 
+    /// Whether a slot in this state holds a key of this tag.
     #[inline]
-    fn slot_is(&self, slot: u32, key: &Key) -> bool {
-        let at = self.state_at(slot);
-        let state = self.get(at, Acquire);
-        if !Self::is_live(state) {
-            return false;
-        }
-        for (i, word) in (0..).zip(self.used(key)) {
+    fn has_tag(state: u64, tag: u64) -> bool {
+        state & (TAG | LIVE) == tag | LIVE
+    }
+
+    /// Whether the slot at `at`, seen in `state`, holds `key` and did all the time.
+    #[inline]
+    fn slot_is(&self, at: u32, state: u64, key: &Key) -> bool {
+        for (i, word) in self.used(key) {
             if self.get(at + 8 + i * 8, Acquire) != *word {
                 return false;
             }
@@ -99,43 +122,46 @@ impl<W: Word> Map<'_, W> {
     #[inline]
     pub(super) fn hash_find<K: Source + ?Sized>(&self, key: &K) -> Option<u32> {
         let key = &self.key_words(key);
-        for bucket in self.buckets(self.hash(key)) {
+        let tag = self.tag(key);
+        for bucket in self.buckets(tag) {
+            let mut at = self.state_at(bucket);
             for way in 0..WAYS {
-                if self.slot_is(bucket + way, key) {
-                    return Some(bucket + way);
+                let state = self.get(at, Acquire);
+                if Self::has_tag(state, tag) {
+                    return self.slot_is(at, state, key).then_some(bucket + way);
                 }
+                at += self.geo.slot_bytes;
             }
         }
         None
     }
 
-    fn search(&self, key: &Key) -> Search {
-        let mut search = Search {
-            found: None,
-            free: None,
-        };
-        let mut fewest = WAYS;
-        for bucket in self.buckets(self.hash(key)) {
-            let mut live = 0;
-            let mut free = None;
+    fn search(&self, key: &Key, tag: u64) -> Search {
+        let (mut place, mut fewest) = (Search::NoPlace, WAYS);
+        for bucket in self.buckets(tag) {
+            let (mut live, mut free) = (0, None);
+            let mut at = self.state_at(bucket);
             for way in 0..WAYS {
-                let slot = bucket + way;
-                if !Self::is_live(self.get(self.state_at(slot), Relaxed)) {
-                    free = free.or(Some(slot));
-                } else {
-                    live += 1;
-                    if self.slot_is(slot, key) {
-                        search.found = Some(slot);
-                        return search;
-                    }
+                let state = self.get(at, Relaxed);
+                if Self::has_tag(state, tag) {
+                    return match self.slot_is(at, state, key) {
+                        true => Search::Found(bucket + way),
+                        false => Search::NoPlace,
+                    };
                 }
+                if Self::is_live(state) {
+                    live += 1;
+                } else {
+                    free = Some(bucket + way);
+                }
+                at += self.geo.slot_bytes;
             }
-            if live < fewest {
+            if let Some(slot) = free.filter(|_| live < fewest) {
                 fewest = live;
-                search.free = free;
+                place = Search::Free(slot);
             }
         }
-        search
+        place
     }
 
     pub(super) fn lock(&self) -> Result<(), MapError> {
@@ -174,13 +200,14 @@ impl<W: Word> Map<'_, W> {
         value: &V,
         flag: UpdateFlag,
     ) -> Result<(), MapError> {
-        let search = self.search(key);
-        if let Some(slot) = search.found {
+        let tag = self.tag(key);
+        let search = self.search(key, tag);
+        if let Search::Found(slot) = search {
             if flag == UpdateFlag::NoExist {
                 return Err(MapError::Exists);
             }
             let at = self.geo.value_at(cpu, slot).ok_or(MapError::Invalid)?;
-            self.write_value(at, value);
+            self.copy_in::<{ super::limits::VALUE_BYTES_MAX }, V>(at, value, self.geo.def.value_bytes);
             return Ok(());
         }
         if flag == UpdateFlag::Exist {
@@ -190,38 +217,40 @@ impl<W: Word> Map<'_, W> {
         if count >= u64::from(self.geo.def.entries) {
             return Err(MapError::TooBig);
         }
-        let slot = search.free.ok_or(MapError::TooBig)?;
-        self.insert(cpu, slot, key, value)?;
+        let Search::Free(slot) = search else {
+            return Err(MapError::TooBig);
+        };
+        self.insert(cpu, slot, key, tag, value)?;
         self.set(COUNT_AT, count + 1, Relaxed);
         Ok(())
     }
 
-    fn insert<V: Source + ?Sized>(&self, cpu: u32, slot: u32, key: &Key, value: &V) -> Result<(), MapError> {
+    fn insert<V: Source + ?Sized>(&self, cpu: u32, slot: u32, key: &Key, tag: u64, value: &V) -> Result<(), MapError> {
         let own = self.geo.value_at(cpu, slot).ok_or(MapError::Invalid)?;
         let at = self.state_at(slot);
-        for (i, word) in (0..).zip(self.used(key)) {
+        for (i, word) in self.used(key) {
             self.set(at + 8 + i * 8, *word, Release);
         }
-        for other in 0..self.geo.cpus {
+        for other in 0..self.geo.cpus.min(super::limits::CPUS_MAX) {
             match self.geo.value_at(other, slot) {
                 Some(value_at) if value_at != own => self.zero_value(value_at),
-                _ => self.write_value(own, value),
+                _ => self.copy_in::<{ super::limits::VALUE_BYTES_MAX }, V>(own, value, self.geo.def.value_bytes),
             }
         }
-        let dead = self.get(at, Relaxed);
-        self.set(at, dead.wrapping_add(GENERATION) | LIVE, Release);
+        let generation = self.get(at, Relaxed).wrapping_add(GENERATION) & GENERATIONS;
+        self.set(at, tag | generation | LIVE, Release);
         Ok(())
     }
 
     pub(super) fn hash_delete<K: Source + ?Sized>(&self, key: &K) -> Result<(), MapError> {
         let key = self.key_words(key);
         self.lock()?;
-        let result = match self.search(&key).found {
-            Some(slot) => {
+        let result = match self.search(&key, self.tag(&key)) {
+            Search::Found(slot) => {
                 self.kill_locked(slot);
                 Ok(())
             }
-            None => Err(MapError::NoEntry),
+            _ => Err(MapError::NoEntry),
         };
         self.unlock();
         result

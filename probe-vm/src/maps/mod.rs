@@ -208,16 +208,29 @@ impl<'a, W: Word> Map<'a, W> {
     }
 
     fn write_value<V: Source + ?Sized>(&self, at: u32, value: &V) {
-        let bytes = self.geo.def.value_bytes;
-        for i in 0..self.geo.value_words() {
-            let part = (bytes - i * 8).min(8);
-            self.set(at + i * 8, value.word(i * 8, part), Ordering::Relaxed);
+        self.copy_in::<{ limits::SECTION_BYTES_MAX }, V>(at, value, self.geo.def.value_bytes);
+    }
+
+    /// Copies `bytes` bytes, at most `MAX`, to byte offset `at`, the last word padded with zeros.
+    #[inline]
+    fn copy_in<const MAX: u32, V: Source + ?Sized>(&self, at: u32, from: &V, bytes: u32) {
+        let bytes = bytes.min(MAX);
+        let mut done = 0;
+        while done + 8 <= bytes {
+            self.set(at + done, from.word(done, 8), Ordering::Relaxed);
+            done += 8;
+        }
+        if done < bytes {
+            self.set(at + done, from.word(done, bytes - done), Ordering::Relaxed);
         }
     }
 
     fn zero_value(&self, at: u32) {
-        for i in 0..self.geo.value_words() {
-            self.set(at + i * 8, 0, Ordering::Relaxed);
+        let bytes = self.geo.stride.min(limits::SECTION_BYTES_MAX);
+        let mut done = 0;
+        while done < bytes {
+            self.set(at + done, 0, Ordering::Relaxed);
+            done += 8;
         }
     }
 }

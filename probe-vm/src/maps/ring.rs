@@ -147,9 +147,7 @@ impl<W: Word> Map<'_, W> {
     /// `TooBig` without room; the record is counted as lost.
     pub fn ring_output<V: Source + ?Sized>(&self, cpu: u32, data: &V, len: u32) -> Result<(), MapError> {
         let at = self.ring_reserve(cpu, len).ok_or(MapError::TooBig)?;
-        for i in 0..len.div_ceil(8) {
-            self.set(at + i * 8, data.word(i * 8, (len - i * 8).min(8)), Relaxed);
-        }
+        self.copy_in::<{ super::limits::VALUE_BYTES_MAX }, V>(at, data, len);
         self.ring_submit(at);
         Ok(())
     }

@@ -11,7 +11,8 @@ pub trait Word {
     fn store(&self, value: u64, order: Ordering);
     /// Atomic exchange.
     fn swap(&self, value: u64) -> u64;
-    /// Stores `new` if the word is `old`; acquires on success.
+    /// Stores `new` if the word is `old`; acquires on success. May fail without reason, as a store-exclusive does: the caller
+    /// tries a bounded number of times, where a loop inside would have no bound.
     fn take(&self, old: u64, new: u64) -> bool;
 }
 
@@ -33,7 +34,7 @@ impl Word for AtomicU64 {
 
     #[inline]
     fn take(&self, old: u64, new: u64) -> bool {
-        self.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed)
+        self.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
     }
 }

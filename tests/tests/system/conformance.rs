@@ -77,6 +77,11 @@ fn is_accepted(text: &[u64], def: &MapDef) -> bool {
 }
 
 fn image(text: &[u64], def: &MapDef, data: &[u8]) -> Option<Vec<u8>> {
+    image_with(text, std::slice::from_ref(def), data)
+}
+
+/// `data` is for the first map.
+fn image_with(text: &[u64], defs: &[MapDef], data: &[u8]) -> Option<Vec<u8>> {
     let name = |text: &str| Name::new(text).expect("a short name");
     let insns: Vec<[u8; 8]> = text.iter().map(|s| s.to_le_bytes()).collect();
     let mut funcs = vec![0];
@@ -87,12 +92,13 @@ fn image(text: &[u64], def: &MapDef, data: &[u8]) -> Option<Vec<u8>> {
     }
     funcs.sort_unstable();
     funcs.dedup();
-    let maps = [MapSpec {
+    let spec = |(def, number): (&MapDef, u8)| MapSpec {
         def: *def,
         share: 0,
-        data,
-        name: name("memory"),
-    }];
+        data: if number == b'a' { data } else { &[] },
+        name: name(std::str::from_utf8(&[number]).expect("a letter")),
+    };
+    let maps: Vec<MapSpec> = defs.iter().zip(b'a'..).map(spec).collect();
     let spec = ProgramSpec {
         name: name("row"),
         point: name("psci"),
@@ -105,8 +111,24 @@ fn image(text: &[u64], def: &MapDef, data: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Runs every row that can be a probe in one system; → how many there were, and of them how many the verifier refused.
-fn as_probes(cases: &[Case]) -> (usize, usize) {
+/// A record for the guest: an image, and what of the first word of its map must be.
+fn record(blob: &mut Vec<u8>, image: &[u8], want: u64, mask: u64) {
+    blob.extend((image.len() as u64).to_le_bytes());
+    blob.extend(want.to_le_bytes());
+    blob.extend(mask.to_le_bytes());
+    blob.extend(image);
+    blob.resize(blob.len().next_multiple_of(8), 0);
+}
+
+/// What the guest said: how many probes computed what they must, how many took exactly their bound, which were refused.
+struct Said {
+    equal: usize,
+    exact: usize,
+    refused: Vec<usize>,
+}
+
+/// Runs every row that can be a probe in one system; → how many there were, and what became of them.
+fn as_probes(cases: &[Case]) -> (usize, Said) {
     let (mut blob, mut names, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for case in cases {
         let (text, def, data) = probe(case);
@@ -117,51 +139,158 @@ fn as_probes(cases: &[Case]) -> (usize, usize) {
             refused.push(names.len());
         }
         names.push(&case.name);
-        blob.extend((image.len() as u64).to_le_bytes());
-        blob.extend(case.want.to_le_bytes());
-        blob.extend(case.mask.to_le_bytes());
-        blob.extend(&image);
-        blob.resize(blob.len().next_multiple_of(8), 0);
+        record(&mut blob, &image, case.want, case.mask);
     }
+    let said = run(&blob);
+    let of = |all: &[usize]| all.iter().map(|n| names[*n].as_str()).collect::<Vec<_>>();
+    assert_eq!(of(&said.refused), of(&refused), "EL2 and the host disagree");
+    assert_eq!(said.equal, names.len() - refused.len());
+    (names.len(), said)
+}
+
+fn run(blob: &[u8]) -> Said {
     let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), &blob).expect("a file");
+    std::fs::write(file.path(), blob).expect("a file");
     let more = format!(
-        "initrd = \"{}\"\nrights = [\"probe:system\"]\nprobes = {{ map_memory = \"1M\", programs = 4 }}\n",
+        "initrd = \"{}\"\nrights = [\"probe:system\", \"log\"]\nprobes = {{ map_memory = \"1M\", programs = 4 }}\n",
         file.path().display()
     );
     let text = vm::guest("it", "selftest", "test=conform", &more).replace("8M", "64M");
     let outcome = vm::passes("conform", &text);
     let console = outcome.console(0);
     let number = |line: &str| line.parse::<usize>().expect("a number");
-    let said: Vec<usize> = vm::lines(&console, "refused").map(number).collect();
-    let of = |all: &[usize]| all.iter().map(|n| names[*n].as_str()).collect::<Vec<_>>();
-    assert_eq!(of(&said), of(&refused), "EL2 and the host disagree");
-    let run = vm::lines(&console, "equal").map(number).next();
-    assert_eq!(run, Some(names.len() - refused.len()), "{console}");
-    (names.len(), refused.len())
+    let last = |word: &str| vm::lines(&console, word).map(number).next().expect("it is said");
+    Said {
+        equal: last("equal"),
+        exact: last("exact"),
+        refused: vm::lines(&console, "refused").map(number).collect(),
+    }
 }
 
 #[test]
 fn own_programs_as_probes() {
     let cases = rows::own();
-    assert_eq!(as_probes(&cases), (cases.len(), 0), "every one of ours can be a probe");
+    let (probes, said) = as_probes(&cases);
+    // Every one of ours can be a probe, and those that have one way through take exactly their bound.
+    assert_eq!((probes, said.refused.len()), (cases.len(), 0));
+    println!("{probes} of ours, {} take exactly their bound", said.exact);
+    assert!(
+        said.exact * 10 >= probes * 7,
+        "only {} of {probes} take exactly their bound",
+        said.exact
+    );
 }
 
 #[test]
 fn public_programs_as_probes() {
     for (cases, least) in [(rows::conformance(), 300), (rows::linux(), 330)] {
         let Some(cases) = cases else { continue };
-        let (probes, refused) = as_probes(&cases);
+        let (probes, said) = as_probes(&cases);
         println!(
-            "{} rows: {} ran as probes, {refused} refused",
+            "{} rows, {probes} fit: {} ran as probes, {} took exactly their bound, {} refused",
             cases.len(),
-            probes - refused
+            said.equal,
+            said.exact,
+            said.refused.len()
         );
+        assert!(said.equal >= least, "only {} of {} rows ran", said.equal, cases.len());
+    }
+}
+
+/// Inserts keys until the map is full and beyond, finds them, replaces their values, deletes them: helpers in all states of a
+/// map, each program held to its bound.
+fn map_program(key_bytes: u32, value_bytes: u32, keys: i32) -> Vec<u64> {
+    const LOOKUP: i32 = 1;
+    const UPDATE: i32 = 2;
+    const DELETE: i32 = 3;
+    let (key, value_at) = (-(64i16), -(64i16) - value_bytes.next_multiple_of(8) as i16);
+    let mut text = Vec::new();
+    for at in (value_at..0).step_by(8) {
+        text.push(slot(0x7a, 10, 0, at, 0x5a));
+    }
+    for helper in [UPDATE, LOOKUP, UPDATE, DELETE] {
+        for n in 0..keys {
+            // The last word of the key differs, so that a comparison goes to the end. Its first byte may be unaligned.
+            let last = key + (key_bytes as i16 - 1) / 8 * 8;
+            text.push(slot(0x7a, 10, 0, last, n + 1));
+            text.extend([slot(0x18, 1, 1, 0, 1), 0]);
+            text.extend([slot(0xbf, 2, 10, 0, 0), slot(0x07, 2, 0, 0, key.into())]);
+            text.extend([slot(0xbf, 3, 10, 0, 0), slot(0x07, 3, 0, 0, value_at.into())]);
+            text.extend([slot(0xb7, 4, 0, 0, 0), slot(CALL, 0, 0, 0, helper)]);
+        }
+    }
+    text.extend(value(1, 0));
+    text.extend([slot(0x7a, 1, 0, 0, 1), slot(0xb7, 0, 0, 0, 0), slot(EXIT, 0, 0, 0, 0)]);
+    text
+}
+
+#[test]
+fn helpers_take_no_longer_than_stated() {
+    let mut blob = Vec::new();
+    for kind in [MapKind::Hash, MapKind::PerCpuHash] {
+        for (key_bytes, value_bytes, keys) in [
+            (4, 8, 30),
+            (8, 8, 30),
+            (9, 17, 30),
+            (24, 64, 20),
+            (63, 256, 20),
+            (64, 320, 20),
+        ] {
+            let def = |kind, key_bytes, value_bytes, entries| MapDef {
+                kind,
+                key_bytes,
+                value_bytes,
+                entries,
+                flags: 0,
+            };
+            let defs = [def(MapKind::Array, 4, 8, 1), def(kind, key_bytes, value_bytes, 16)];
+            let text = map_program(key_bytes, value_bytes, keys);
+            let image = image_with(&text, &defs, &[]).expect("it fits");
+            record(&mut blob, &image, 1, u64::MAX);
+        }
+    }
+    let said = run(&blob);
+    assert_eq!((said.equal, &said.refused[..]), (12, &[][..]));
+}
+
+/// The stated times against what the path analyser derives from the linked functions, at the largest key and value.
+/// Not of `trace_printk`, which takes the log from other CPUs, nor of `map_update`, whose copies on every CPU it does not follow yet.
+#[test]
+fn helper_times_are_at_least_the_analysers() {
+    use probe_vm::env::{HELPER_TIMES, helper};
+    let functions = [
+        (helper::MAP_LOOKUP, "map_lookup", 64, 0),
+        (helper::MAP_DELETE, "map_delete", 64, 0),
+        (helper::RING_OUTPUT, "ring_output", 0, 1024),
+        (helper::RING_RESERVE, "ring_reserve", 0, 0),
+        (helper::RING_SUBMIT, "ring_submit", 0, 0),
+        (helper::RING_DISCARD, "ring_discard", 0, 0),
+        (helper::RING_QUERY, "ring_query", 0, 0),
+    ];
+    for (id, function, key_bytes, bytes) in functions {
+        let output = Command::new(vm::gnomon())
+            .args(["wcet", "--json", "--leave-out-panics", "--entry"])
+            .arg(format!("hyp_el2::probes::helpers::{function}"))
+            .arg(vm::gnomon().with_file_name("hyp-el2"))
+            .output()
+            .expect("gnomon runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let found: serde_json::Value =
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{function}: {e}: {text}"));
+        let bound = found["bound"].as_u64().unwrap_or_else(|| panic!("{function}: {text}"));
+        let map = probe_vm::env::describe(&MapDef {
+            kind: MapKind::Hash,
+            key_bytes,
+            value_bytes: 1,
+            entries: 16,
+            flags: 0,
+        });
+        let row = HELPER_TIMES.iter().find(|row| row.id == id).expect("a row");
+        let stated = row.time(Some(&map), bytes);
+        println!("{function}: {bound} derived, {stated} stated");
         assert!(
-            probes - refused >= least,
-            "only {} of {} rows ran",
-            probes - refused,
-            cases.len()
+            bound <= stated && stated <= bound + bound / 4 + 8,
+            "{function}: {bound} derived, {stated} stated"
         );
     }
 }
