@@ -96,6 +96,9 @@ static STORE: Cell<Store> = Cell::new();
 static LINKS: Cell<[HelperLink; helpers::COUNT]> = Cell::new();
 static PLATFORM: Cell<Platform<'static>> = Cell::new();
 
+/// CPUs that maps have copies for: probes are refused where several run (docs/CAVEATS.md).
+const PROBED_CPUS: u32 = 1;
+
 /// Where compiled code finds the context of a firing.
 pub const CONTEXT: ContextLink = ContextLink {
     base: Sys::TpidrEl2,
@@ -121,7 +124,7 @@ pub fn init() {
         map_base: map_base(),
         code_words: CODE_WORDS as u32,
         code_base: image::code_start(),
-        cpus: crate::percpu::CPUS as u32,
+        cpus: PROBED_CPUS,
     });
     const TASK: Task = Task {
         vm: 0,
