@@ -19,7 +19,11 @@ const NOWHERE: u64 = fast::GICD_IPA;
 /// Begins the restart of VM `id`, whose vCPUs have been told to stop. Its first vCPU's CPU calls this.
 pub(super) fn begin<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
     let slot = usize::from(id);
-    let Some(vcpu) = cpu.vcpus.get_mut(slot) else { return };
+    let (Some(vcpu), Some(vm)) = (cpu.vcpus.get_mut(slot), cpu.vms.get_mut(slot)) else {
+        return;
+    };
+    // Nothing of the last life's interrupts may be loaded with the next.
+    vm.vgic.reset();
     vcpu.start(NOWHERE, 0);
     vcpu.restarting = Some(0);
     if cpu.loaded as usize == slot {
@@ -63,6 +67,7 @@ pub(super) fn step<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Option<PathId> {
         }
     }
     // Its registers are loaded when it is chosen next, though nobody else ran.
+    m.abandon();
     cpu.loaded = NO_SLOT;
     Some(PathId::PsciPower)
 }
