@@ -13,7 +13,7 @@ use std::process::Command;
 /// What to build; everything if nothing is named.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Args {
-    /// Only the hypervisor and the guests.
+    /// Only the hypervisor and the guests, no probes.
     #[arg(long)]
     target_only: bool,
 }
@@ -21,10 +21,12 @@ pub struct Args {
 /// Builds, and says where the results are.
 pub fn run(shop: &Shop, args: &Args) -> Result<()> {
     shop.ensure(setup::BUILD)?;
-    match args.target_only {
-        true => target(shop)?,
-        false => all(shop)?,
+    target(shop)?;
+    if !args.target_only {
+        probes(shop)?;
     }
+    gnomon(shop)?;
+    bounds(shop)?;
     println!("{}", shop.dist().display());
     Ok(())
 }
@@ -33,7 +35,31 @@ pub fn run(shop: &Shop, args: &Args) -> Result<()> {
 pub fn all(shop: &Shop) -> Result<()> {
     target(shop)?;
     probes(shop)?;
-    gnomon(shop)
+    gnomon(shop)?;
+    bounds(shop)
+}
+
+/// The hypervisor as linked, before the table of path bounds is patched in.
+const LINKED: &str = "hyp-el2.linked";
+
+/// Works out the bounds of the hypervisor's paths and patches them into its image, unless that was done for this very image.
+fn bounds(shop: &Shop) -> Result<()> {
+    let (linked, patched) = (shop.dist().join(LINKED), shop.dist().join("hyp-el2"));
+    let fresh = fs::read(&linked).map_err(Failure::file(&linked))?;
+    let stamp = shop.dist().join("hyp-el2.bounds-of");
+    let is_done = patched.is_file()
+        && is_newer(&patched, &shop.dist().join("gnomon"))
+        && fs::read(&stamp).is_ok_and(|old| old == fresh);
+    if is_done {
+        return Ok(());
+    }
+    let work = shop.dist().join("hyp-el2.new");
+    fs::write(&work, &fresh).map_err(Failure::file(&work))?;
+    let mut gnomon = gnomon_command(shop);
+    gnomon.arg("paths").arg(&work).arg("--patch");
+    command::quiet("bounding the hypervisor's paths", &mut gnomon)?;
+    fs::rename(&work, &patched).map_err(Failure::file(&patched))?;
+    fs::write(&stamp, &fresh).map_err(Failure::file(&stamp))
 }
 
 /// The built `gnomon` command, told where the rest is.
@@ -56,7 +82,13 @@ pub fn target(shop: &Shop) -> Result<()> {
     let binaries = toolchain.binaries(shop);
     for entry in fs::read_dir(&binaries).map_err(Failure::file(&binaries))? {
         let file = entry.map_err(Failure::file(&binaries))?.path();
-        if is_elf(&file) {
+        if !is_elf(&file) {
+            continue;
+        }
+        if file.file_name().is_some_and(|name| name == "hyp-el2") {
+            let linked = shop.dist().join(LINKED);
+            fs::copy(&file, &linked).map_err(Failure::file(&linked))?;
+        } else {
             copy(&file, &shop.dist())?;
         }
     }
@@ -165,6 +197,10 @@ fn is_elf(file: &Path) -> bool {
 /// Copies a file into a folder by way of a temporary name: the old one may be running.
 pub fn copy(file: &Path, folder: &Path) -> Result<()> {
     let name = file.file_name().unwrap_or_default();
+    let there = folder.join(name);
+    if is_newer(&there, file) && fs::read(&there).is_ok_and(|old| fs::read(file).is_ok_and(|new| new == old)) {
+        return Ok(());
+    }
     let fresh = folder.join(format!("{}.new", name.to_string_lossy()));
     fs::create_dir_all(folder).map_err(Failure::file(folder))?;
     fs::copy(file, &fresh).map_err(Failure::file(file))?;

@@ -27,8 +27,8 @@ use crate::verify::{self, Arena};
 /// manifest's budgets, then vCPU by vCPU against its deadline. Shown are the budgets with all probes that fit; a probe
 /// that does not is explained with the path, what is missing, and the largest time bound that would fit.
 ///
-/// Times of paths are the proven ones in the hypervisor's image. Where it has none, `--report` gives the largest that
-/// `gnomon report --json` saw on a running system.
+/// Times of paths are the proven ones in the hypervisor's image. For a path that could not be bounded, `--report` gives the
+/// largest that `gnomon report --json` saw on a running system. `--path` shows the worst path of one row.
 ///
 /// The exit status is 1 if a probe does not fit.
 ///
@@ -36,6 +36,7 @@ use crate::verify::{self, Arena};
 ///
 ///     gnomon budget systems/demo.toml exits.bpf.o ipc.bpf.o
 ///     gnomon budget systems/demo.toml exits.bpf.o --report seen.json --json
+///     gnomon budget systems/demo.toml --path irq.vtimer
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -49,6 +50,9 @@ pub struct Args {
     /// What `gnomon report --json` said of a running system.
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
+    /// Show the worst path of one, block by block.
+    #[arg(long, value_name = "NAME")]
+    pub path: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -82,6 +86,9 @@ struct SeenPath {
 
 /// Runs the verb.
 pub fn run(args: Args) -> Result<Status> {
+    if let Some(name) = &args.path {
+        return super::paths::worst(args.hypervisor.as_deref(), name);
+    }
     let system = manifest::read(&args.manifest)?;
     let mut admission = admission(&args)?;
     for (path, budget) in &system.budgets {
@@ -92,7 +99,7 @@ pub fn run(args: Args) -> Result<Status> {
     verify::with_stack(|| decide(&objects, &mut admission, &tasks, args.json))
 }
 
-/// Bounds of the paths: proven, or seen.
+/// Bounds of the paths: proven by the image's table; what it leaves open, seen.
 fn admission(args: &Args) -> Result<Admission> {
     let file = match &args.hypervisor {
         Some(file) => file.clone(),
@@ -100,17 +107,18 @@ fn admission(args: &Args) -> Result<Admission> {
     };
     let cannot = || format!("cannot read {}", file.display());
     let bytes = std::fs::read(&file).into_diagnostic().wrap_err_with(cannot)?;
-    if let Some(table) = table::read(&bytes).into_diagnostic().wrap_err_with(cannot)? {
-        return Ok(Admission::new(Some(&table)));
-    }
-    let report = args.report.as_ref().ok_or_else(|| {
+    let table = table::read(&bytes).into_diagnostic().wrap_err_with(cannot)?;
+    let table = table.ok_or_else(|| {
         miette!(
-            help = "give what `gnomon report --json` says of a running system with `--report FILE.json`",
-            "{} has no table of path bounds",
+            help = "`cargo xtask build` works the table out; `gnomon paths --patch` does it for one image",
+            "{} has no table of path bounds: it admits no probe",
             file.display()
         )
     })?;
-    let mut admission = Admission::new(None);
+    let mut admission = Admission::new(Some(&table));
+    let Some(report) = &args.report else {
+        return Ok(admission);
+    };
     let text = std::fs::read_to_string(report)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot read {}", report.display()))?;

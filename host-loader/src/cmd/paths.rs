@@ -1,6 +1,6 @@
 //! `gnomon paths`: the bounds of the hypervisor's own paths.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -88,6 +88,20 @@ struct LoopRow {
 struct FireRow {
     point: &'static str,
     cost: Option<u64>,
+}
+
+/// Shows the worst path of `name`.
+///
+/// # Errors
+/// There is no hypervisor, no such path, or no bound.
+pub fn worst(hypervisor: Option<&Path>, name: &str) -> Result<Status> {
+    run(Args {
+        hypervisor: hypervisor.map(Path::to_path_buf),
+        patch: false,
+        path: Some(name.to_owned()),
+        all: false,
+        json: false,
+    })
 }
 
 /// Runs the verb.

@@ -18,7 +18,10 @@ use super::ground::{Ground, Start, sysreg};
 const SLOT: u64 = 1;
 
 /// Abstract instructions of one run: a build must end.
-const STEPS_MAX: u64 = 3_000_000;
+const STEPS_MAX: u64 = 120_000;
+
+/// The same of one firing, which is a few dozen instructions.
+const FIRE_STEPS_MAX: u64 = 10_000;
 
 /// What is known of one path.
 #[derive(Debug, Clone)]
@@ -114,6 +117,9 @@ fn runs_of(case: &Case) -> Vec<Run<'_>> {
             span: Some((divide, *span)),
         }));
     }
+    if case.open.is_some() {
+        runs.clear();
+    }
     if runs.is_empty() {
         runs.push(Run { case, span: None });
     }
@@ -121,11 +127,14 @@ fn runs_of(case: &Case) -> Vec<Run<'_>> {
 }
 
 fn one(ground: &Ground, run: &Run<'_>) -> Result<Outcome, String> {
+    if let Some(why) = &run.case.open {
+        return Err(why.clone());
+    }
     let entry = ground.vector(run.case.vector).map_err(|e| e.to_string())?;
     let mut symbols = Symbols::default();
     let mut start = ground.start(&mut symbols, SLOT, run.case.vector);
     suppose(&mut start.state, &mut symbols, run);
-    let outcome = bound(ground, entry, ground.stops(), start, symbols)?;
+    let outcome = bound(ground, entry, ground.stops(), STEPS_MAX, start, symbols)?;
     for class in outcome.classes.keys() {
         match class.and_then(PathId::from_number) {
             None => return Err("an end that counts as no path".to_owned()),
@@ -138,23 +147,27 @@ fn one(ground: &Ground, run: &Run<'_>) -> Result<Outcome, String> {
     Ok(outcome)
 }
 
-fn bound(ground: &Ground, entry: u64, stops: BTreeSet<u64>, start: Start, symbols: Symbols) -> Result<Outcome, String> {
+fn bound(
+    ground: &Ground,
+    entry: u64,
+    stops: BTreeSet<u64>,
+    steps: u64,
+    start: Start,
+    symbols: Symbols,
+) -> Result<Outcome, String> {
     let query = Query {
-        entry,
         stops,
-        start: start.state,
-        declared: BTreeMap::new(),
-        slots: BTreeMap::new(),
+        declared: ground.contended.clone(),
         sites: ground.points(),
         classes: start.classes,
         stack: Some(start.stack),
         marks: ground.marks.clone(),
-        cost: &|_| 1,
         on_panic: OnPanic::Refuse,
         limits: Limits {
-            steps: STEPS_MAX,
+            steps,
             ..Limits::default()
         },
+        ..Query::new(entry, start.state, &|_| 1)
     };
     explore(&ground.image, &query, symbols).map_err(|e| e.to_string())
 }
@@ -267,7 +280,7 @@ fn fire(ground: &Ground) -> [Option<u64>; POINTS] {
         start.classes = None;
         let mut stops = ground.stops();
         stops.insert(site.at + 4);
-        let found = bound(ground, site.block, stops, start, symbols).ok();
+        let found = bound(ground, site.block, stops, FIRE_STEPS_MAX, start, symbols).ok();
         *cost = cost.zip(found).map(|(cost, found)| cost.max(found.bound));
     }
     out

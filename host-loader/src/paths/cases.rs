@@ -31,6 +31,8 @@ pub type Span = [u64; 2];
 pub struct Case {
     /// For people.
     pub name: String,
+    /// Why it is not analysed: known to have no bound yet.
+    pub open: Option<String>,
     /// Where it begins.
     pub vector: Vector,
     /// ESR_EL2.EC.

@@ -56,6 +56,9 @@ pub struct Ground {
     pub marks: BTreeSet<u64>,
     /// Instructions at which a stay ends because the CPU sleeps.
     pub sleeps: BTreeSet<u64>,
+    /// Loops that go round again only where another CPU interferes: header → 1. The bounds are those of one CPU; while
+    /// several run, hypercalls on probes are refused.
+    pub contended: BTreeMap<u64, u32>,
     facts: Vec<Fact>,
 }
 
@@ -86,11 +89,13 @@ impl Ground {
         }
         let (marks, sleeps) = landmarks(&image);
         let sites = sites(&image)?;
+        let contended = contended(&image);
         Ok(Self {
             image,
             sites,
             marks,
             sleeps,
+            contended,
             facts,
         })
     }
@@ -191,6 +196,48 @@ fn landmarks(image: &Image) -> (BTreeSet<u64>, BTreeSet<u64>) {
         }
     }
     (marks, sleeps)
+}
+
+/// `isb`, which is what spinning executes.
+const SPIN: u32 = 0xd503_3fdf;
+/// Longest loop of this kind, in instructions.
+const CONTENDED_INSNS_MAX: u64 = 16;
+
+/// Back edges over an exclusive store or a spin: their targets.
+fn contended(image: &Image) -> BTreeMap<u64, u32> {
+    let mut out = BTreeMap::new();
+    for symbol in image.functions() {
+        for pc in (symbol.address..symbol.address.saturating_add(symbol.size)).step_by(4) {
+            let target = image.word(pc).and_then(|word| branch_back(pc, word));
+            let Some(target) = target.filter(|t| pc - t < 4 * CONTENDED_INSNS_MAX) else {
+                continue;
+            };
+            let body = (target..=pc).step_by(4).filter_map(|at| image.word(at));
+            if body.into_iter().any(|word| word == SPIN || is_exclusive_store(word)) {
+                out.insert(target, 1);
+            }
+        }
+    }
+    out
+}
+
+/// STXR, STLXR and their pairs and narrower forms (Arm ARM C4.1.94.22).
+const fn is_exclusive_store(word: u32) -> bool {
+    word & 0x3fc0_0000 == 0x0800_0000
+}
+
+/// Target of a branch that goes back.
+fn branch_back(pc: u64, word: u32) -> Option<u64> {
+    let (bits, shift) = match word >> 24 {
+        0x14..=0x17 => (26, 0),
+        0x54 => (19, 5),
+        0x34 | 0x35 | 0xb4 | 0xb5 => (19, 5),
+        0x36 | 0x37 | 0xb6 | 0xb7 => (14, 5),
+        _ => return None,
+    };
+    let field = (word >> shift) & ((1 << bits) - 1);
+    let words = i64::from(((field << (32 - bits)) as i32) >> (32 - bits));
+    (words < 0).then(|| pc.wrapping_add_signed(words * 4))
 }
 
 fn sites(image: &Image) -> Result<Vec<Site>, GroundError> {

@@ -393,7 +393,11 @@ pub fn resume(state: &mut State, path: PathId) -> ! {
             world::switch(cpu, board, to);
             slow::switched(cpu, board, left, to);
         }
-        Next::Off => system_end(),
+        Next::Off => {
+            // The last stay counts, too; nobody is left to ask for its extremes.
+            let _ = cpu.note(path, pmu::read().wrapping_sub(cpu.entry));
+            system_end()
+        }
         Next::Idle => {
             cpu.account(time::now());
             note(cpu, board, path, cpu.entry, left);

@@ -92,6 +92,11 @@ pub fn assume(state: &State, flags: &Flags, cond: u8) -> Option<State> {
         return Some(state.clone());
     }
     match flags {
+        // a + b is zero where a is −b.
+        Flags::Add { a, b, wide } if cond <= 1 && b.as_exact().is_some() => {
+            let minus = b.add.wrapping_neg() & if *wide { u64::MAX } else { u32::MAX as u64 };
+            assume_sub(state, *a, Value::exact(minus), *wide, cond)
+        }
         Flags::Unknown | Flags::Add { .. } => Some(state.clone()),
         Flags::Nzcv(nzcv) => holds(cond, *nzcv).then(|| state.clone()),
         Flags::Sub { a, b, wide } => assume_sub(state, *a, *b, *wide, cond),

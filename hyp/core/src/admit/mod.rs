@@ -4,8 +4,8 @@
 //! firings of the point on the path, F the cost of firing and W the proven bound of the probe. A probe is admitted if that stays
 //! within the manifest's budget for every path it touches, and no vCPU that keeps its deadline now would miss it (see [`rta`]).
 //!
-//! P, F and n come from the path analyser's table (`proven`); without one, from the largest observation without probes and the table of
-//! [`declared`] (`observed`). Without either, nothing is admitted.
+//! P, F and n come from the path analyser's table in the image (`proven`); an image without one admits nothing. A path that the analyser
+//! could not bound stands on its largest observation without probes and on [`declared`]'s firings, and its row says so (`observed`).
 //!
 //! Deciding and taking are apart: [`Admission::admit`] decides and changes nothing, the [`Admitted`] it makes is handed to
 //! [`Admission::commit`], which cannot fail.
@@ -22,20 +22,21 @@ use probe_vm::points::PointId;
 use rta::Task;
 
 const PATHS: usize = PathId::COUNT;
+const _: () = assert!(PATHS <= u64::BITS as usize);
 
-/// Where the numbers come from.
+/// Where a path's own time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// Largest observations; they may grow.
+    /// The largest observation; it may grow.
     Observed,
-    /// The path analyser's table.
+    /// A bound of the path analyser.
     Proven,
 }
 
 /// Why a probe is not admitted. `fits` is the largest time bound of a probe that would be admitted there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no table of path bounds and nothing was observed.
+    /// There is no table of path bounds in the image.
     NoTable,
     /// A path would leave its budget.
     Path {
@@ -96,8 +97,10 @@ pub struct PathRow {
 /// Bounds, budgets and the load of the attached probes.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    basis: Basis,
+    /// There is a table.
     known: bool,
+    /// Bit p: path p's bound is the table's.
+    proven: u64,
     own: [u64; PATHS],
     fire: [u64; POINTS],
     firings: [[u16; POINTS]; PATHS],
@@ -112,8 +115,8 @@ impl Admission {
     /// From the table in the image, if there is one. Budgets are unlimited until [`Self::set_budget`].
     pub fn new(table: Option<&Bounds>) -> Self {
         let mut a = Self {
-            basis: Basis::Observed,
             known: false,
+            proven: 0,
             own: [0; PATHS],
             fire: declared::FIRE,
             firings: declared::firings(),
@@ -122,9 +125,11 @@ impl Admission {
             epoch: 0,
         };
         if let Some(t) = table {
-            a.basis = Basis::Proven;
             a.known = true;
             a.own = t.own;
+            for (p, own) in t.own.iter().enumerate() {
+                a.proven |= u64::from(*own != 0) << p;
+            }
             a.fire = t.fire;
             a.firings = t.firings;
         }
@@ -138,16 +143,19 @@ impl Admission {
 
     /// The largest observation of `path` while no probe was attached. Without effect on proven bounds.
     pub fn observe(&mut self, path: PathId, max: u64) {
-        if self.basis == Basis::Observed {
+        if self.basis(path) == Basis::Observed {
             let own = &mut self.own[path as usize % PATHS];
             *own = (*own).max(max);
-            self.known |= max != 0;
         }
     }
 
-    /// Basis of all numbers.
-    pub const fn basis(&self) -> Basis {
-        self.basis
+    /// Basis of the row of `path`.
+    pub const fn basis(&self, path: PathId) -> Basis {
+        if self.proven >> (path as usize % PATHS) & 1 != 0 {
+            Basis::Proven
+        } else {
+            Basis::Observed
+        }
     }
 
     /// The row of `path`.
@@ -157,7 +165,7 @@ impl Admission {
             own: self.own[p],
             probes: self.probes(p, &self.load),
             budget: self.budget[p],
-            basis: self.basis,
+            basis: self.basis(path),
         }
     }
 

@@ -74,14 +74,37 @@ fn points_that_touch_no_budgeted_path_are_free_and_overflow_is_refused() {
 }
 
 #[test]
-fn without_table_and_observation_nothing_is_admitted() {
+fn without_a_table_nothing_is_admitted_whatever_was_observed() {
     let mut a = Admission::new(None);
-    assert_eq!(a.admit(PointId::Mmio, 1, None, &[]), Err(Refusal::NoTable));
     a.observe(PathId::MmioUart, 90);
-    a.observe(PathId::MmioUart, 80);
-    assert!(a.admit(PointId::Mmio, 1, None, &[]).is_ok());
-    assert_eq!(a.row(PathId::MmioUart).own, 90);
-    assert_eq!(a.basis(), Basis::Observed);
+    assert_eq!(a.admit(PointId::Mmio, 1, None, &[]), Err(Refusal::NoTable));
+    assert_eq!(a.row(PathId::MmioUart).basis, Basis::Observed);
+}
+
+#[test]
+fn a_path_without_a_bound_stands_on_what_was_observed_and_says_so() {
+    let mut t = table();
+    t.own[PathId::Wfi as usize] = 0;
+    let mut a = Admission::new(Some(&t));
+    a.set_budget(PathId::Wfi, 220);
+    for (path, max) in [(PathId::Wfi, 90), (PathId::Wfi, 80), (PathId::IpcCall, 900)] {
+        a.observe(path, max);
+    }
+    assert_eq!(
+        (a.row(PathId::Wfi).own, a.row(PathId::Wfi).basis),
+        (90, Basis::Observed)
+    );
+    let proven = a.row(PathId::IpcCall);
+    assert_eq!((proven.own, proven.basis), (100, Basis::Proven));
+    assert!(a.admit(PointId::VcpuBlock, 55, None, &[]).is_ok());
+    assert!(matches!(
+        a.admit(PointId::VcpuBlock, 56, None, &[]),
+        Err(Refusal::Path {
+            path: PathId::Wfi,
+            shortfall: 2,
+            fits: 55
+        })
+    ));
 }
 
 #[test]

@@ -53,16 +53,29 @@ impl<C: Constants> Machine<'_, C> {
         }
     }
 
-    /// The low or high half of a number that was stored as a whole.
+    /// Bytes out of a number that was stored as a whole.
     fn part(&mut self, at: Value, size: u8) -> Option<Value> {
-        if size != 4 || at.index != 0 {
+        if at.index != 0 || size > 4 {
             return None;
         }
-        if let Some(whole) = self.state.load(at, 8) {
-            return Some(self.narrow32(whole));
+        let (whole, skipped) = [8u8, 4, 2]
+            .into_iter()
+            .filter(|wide| *wide > size)
+            .flat_map(|wide| (0..=wide - size).map(move |skipped| (wide, skipped)))
+            .find_map(|(wide, skipped)| {
+                let start = at.plus(u64::from(skipped).wrapping_neg());
+                Some((self.state.load(start, wide)?, skipped))
+            })?;
+        let rest = match skipped {
+            0 => whole,
+            _ => self.shift(whole, Shift::Lsr, u32::from(skipped) * 8, true),
+        };
+        if size == 4 {
+            return Some(self.narrow32(rest));
         }
-        let whole = self.state.load(at.plus(4u64.wrapping_neg()), 8)?;
-        Some(self.shift(whole, Shift::Lsr, 32, true))
+        let mask = (1 << (size * 8)) - 1;
+        let range = self.state.range(rest).and_const(mask);
+        Some(self.state.number(self.symbols, range))
     }
 
     /// The value of `size` bytes at `at`: known, constant of the image, or a new unknown that later loads agree on.

@@ -17,6 +17,7 @@ use crate::alu::Machine;
 use crate::cfg::CfgError;
 use crate::elf::Image;
 use crate::inst::{Inst, Op};
+use crate::range::Range;
 use crate::state::{State, Symbols, Value};
 use queue::{Explorer, Step};
 use std::collections::{BTreeMap, BTreeSet};
@@ -220,14 +221,6 @@ pub enum ExploreError {
         /// Callers.
         chain: String,
     },
-    /// A store that may hit the counter of more than one class.
-    #[error("{place}: the class this path counts as is not known (call chain: {chain})")]
-    Class {
-        /// The store.
-        place: String,
-        /// Callers.
-        chain: String,
-    },
     /// The search is too large.
     #[error("over {0} abstract instructions; last at {1}")]
     TooLarge(u64, String),
@@ -236,34 +229,33 @@ pub enum ExploreError {
     NoEnd,
 }
 
-/// A store may hit the counters of several classes.
-struct Ambiguous;
-
 impl Classes {
-    /// The class whose counter `inst` stores to, if it stores to one.
-    fn of(&self, machine: &mut Machine<'_, Image>, inst: &Inst) -> Result<Option<u32>, Ambiguous> {
+    /// The classes whose counter `inst` may be storing to, as bits: one where the address is known, several where the
+    /// index is a number among theirs. An index that may be anything is of another array: code does not leave its arrays.
+    fn of(&self, machine: &mut Machine<'_, Image>, inst: &Inst) -> u64 {
         let (Op::Store { addr, size, rt2, .. }, all) = (inst.op, self.stride.saturating_mul(self.count.into())) else {
-            return Ok(None);
+            return 0;
         };
         let at = machine.address(addr);
         if at.base != self.base.base {
-            return Ok(None);
+            return 0;
         }
         let reach = u64::from(size) * if rt2.is_some() { 2 } else { 1 };
         let offset = at.add.wrapping_sub(self.base.add);
-        if at.index == 0 {
-            let hit = (0..reach)
+        let range = match at.index {
+            0 => Range::exact(0),
+            index => machine.state.symbol_range(index),
+        };
+        let Some(range) = range.add_const(offset).filter(|r| r.hi < all) else {
+            return 0;
+        };
+        let hit = |class: u32| {
+            let counter = u64::from(class) * self.stride;
+            (0..reach)
                 .step_by(8)
-                .map(|d| offset.wrapping_add(d))
-                .find(|o| *o < all && o % self.stride == 0);
-            return Ok(hit.map(|o| (o / self.stride) as u32));
-        }
-        let range = machine.state.symbol_range(at.index);
-        // The counters lie at the start of their object: an index beyond them all hits none.
-        match range.lo.checked_add(offset) {
-            Some(lo) if lo >= all && lo <= u64::MAX - (range.hi - range.lo) => Ok(None),
-            _ => Err(Ambiguous),
-        }
+                .any(|d| counter.checked_sub(d).is_some_and(|v| range.contains(v)))
+        };
+        (0..self.count.min(u64::BITS)).filter(|c| hit(*c)).map(|c| 1 << c).sum()
     }
 }
 

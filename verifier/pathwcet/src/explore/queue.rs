@@ -14,7 +14,8 @@ pub(super) struct Item {
     pub state: State,
     pub cost: u64,
     pub firings: [u32; POINTS_MAX],
-    pub class: Option<u32>,
+    /// Classes it may be of, as bits.
+    pub classes: u64,
     /// Cost at the first mark, and between it and the last.
     pub begin: Option<u64>,
     pub window: u64,
@@ -74,7 +75,7 @@ pub(super) struct Explorer<'a, 'i> {
     pub limits: Limits,
     work: BTreeMap<Rc<[u32]>, Group>,
     nodes: Vec<Node>,
-    best: BTreeMap<Option<u32>, Best>,
+    best: BTreeMap<u64, Best>,
     pub loops: BTreeMap<u64, (u32, bool)>,
     pub left_out: u64,
     pub steps: u64,
@@ -111,7 +112,7 @@ impl<'a, 'i> Explorer<'a, 'i> {
             state: self.query.start.clone(),
             cost: 0,
             firings: [0; POINTS_MAX],
-            class: None,
+            classes: 0,
             begin: None,
             window: 0,
             node: NO_NODE,
@@ -127,17 +128,19 @@ impl<'a, 'i> Explorer<'a, 'i> {
     }
 
     pub fn outcome(self) -> Result<Outcome, ExploreError> {
-        let mut classes = BTreeMap::new();
+        let mut classes: BTreeMap<Option<u32>, Longest> = BTreeMap::new();
         let mut firings = [0; POINTS_MAX];
-        for (class, best) in &self.best {
+        for (of, best) in &self.best {
             raise(&mut firings, &best.firings);
-            let longest = Longest {
-                bound: best.cost,
-                window: best.window,
-                firings: best.firings,
-                path: self.blocks_to(best.node),
-            };
-            classes.insert(*class, longest);
+            let each = (0..u64::BITS).filter(|c| of >> c & 1 != 0).map(Some);
+            for class in each.chain((*of == 0).then_some(None)) {
+                let longest: &mut Longest = classes.entry(class).or_default();
+                longest.window = longest.window.max(best.window);
+                raise(&mut longest.firings, &best.firings);
+                if best.cost > longest.bound {
+                    (longest.bound, longest.path) = (best.cost, self.blocks_to(best.node));
+                }
+            }
         }
         let longest = classes.values().max_by_key(|l| l.bound).ok_or(ExploreError::NoEnd)?;
         Ok(Outcome {
@@ -184,12 +187,12 @@ impl<'a, 'i> Explorer<'a, 'i> {
         items.sort_by_key(|i| std::cmp::Reverse(i.cost));
         let mut kept: Vec<Item> = Vec::new();
         for item in items {
-            let mut same = kept.iter_mut().filter(|k| k.class == item.class);
+            let mut same = kept.iter_mut().filter(|k| k.classes == item.classes);
             if let Some(k) = same.find(|k| covers(&k.state, &item.state, live)) {
                 k.stand_for(&item);
                 continue;
             }
-            let mut same = kept.iter_mut().filter(|k| k.class == item.class);
+            let mut same = kept.iter_mut().filter(|k| k.classes == item.classes);
             match same.nth(most - 1) {
                 None => kept.push(item),
                 Some(last) => {
@@ -219,7 +222,7 @@ impl<'a, 'i> Explorer<'a, 'i> {
 
     /// A path is at its end.
     pub fn end(&mut self, item: &Item) {
-        let best = self.best.entry(item.class).or_insert(Best {
+        let best = self.best.entry(item.classes).or_insert(Best {
             cost: 0,
             window: 0,
             firings: [0; POINTS_MAX],

@@ -2,7 +2,7 @@
 
 use super::place::{Frame, Place};
 use super::queue::{Explorer, Item, Step};
-use super::{Ambiguous, ExploreError, OnPanic, is_panic};
+use super::{ExploreError, OnPanic, is_panic};
 use crate::alu::Machine;
 use crate::branch::{assume, assume_mask, assume_zero, by_sign};
 use crate::elf::Image;
@@ -52,7 +52,7 @@ impl Explorer<'_, '_> {
                     alive = false;
                     break;
                 }
-                self.execute(place, inst, &mut item)?;
+                self.execute(inst, &mut item)?;
                 at += 1;
             }
             if alive && let Some(last) = block.last() {
@@ -66,7 +66,7 @@ impl Explorer<'_, '_> {
     }
 
     /// Executes one instruction.
-    fn execute(&mut self, place: &Place, inst: &Inst, item: &mut Item) -> Result<(), ExploreError> {
+    fn execute(&mut self, inst: &Inst, item: &mut Item) -> Result<(), ExploreError> {
         self.steps += 1;
         if self.steps > self.limits.steps {
             let place = self.graphs.image.place(inst.pc);
@@ -84,21 +84,15 @@ impl Explorer<'_, '_> {
         }
         let classes = self.query.classes;
         let mut machine = self.machine(&mut item.state);
-        let counted = classes.map_or(Ok(None), |c| c.of(&mut machine, inst));
+        let counted = classes.map_or(0, |c| c.of(&mut machine, inst));
         machine.apply(inst);
         if let Some((top, own)) = self.query.stack
             && item.state.get(SP) == top
         {
             item.state.set(SP, own);
         }
-        match counted {
-            Ok(class) => item.class = class.or(item.class),
-            Err(Ambiguous) => {
-                return Err(ExploreError::Class {
-                    place: self.graphs.image.place(inst.pc),
-                    chain: place.chain(self.graphs.image),
-                });
-            }
+        if counted != 0 {
+            item.classes = counted;
         }
         Ok(())
     }
