@@ -49,7 +49,7 @@ enum Verb {
     Test(test::Args),
     /// Measure, with the goal beside each value: `cargo xtask bench exits --json b.json`.
     Bench(bench::Args),
-    /// Bound the longest path through linked code: `cargo xtask wcet target/gnomon/hyp-el2 --entry SYMBOL`.
+    /// Bound the hypervisor's paths; with arguments, the longest path through linked code: `cargo xtask wcet FILE --entry SYMBOL`.
     Wcet(system::Args),
     /// Build what a Linux guest needs to load probes: the `gnomon` command for it and the kernel module.
     LinuxAgent,
@@ -75,6 +75,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&shop, &args),
         Verb::Test(args) => test::run(&shop, &args),
         Verb::Bench(args) => bench::run(&shop, &args),
+        Verb::Wcet(args) if args.is_empty() => system::run(&shop, "paths", &args),
         Verb::Wcet(args) => system::run(&shop, "wcet", &args),
         Verb::LinuxAgent => linux::run(&shop),
         Verb::LinuxMatrix(args) => linux_matrix::run(&shop, &args),

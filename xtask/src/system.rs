@@ -14,6 +14,13 @@ pub struct Args {
     rest: Vec<OsString>,
 }
 
+impl Args {
+    /// Nothing after the verb.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+}
+
 /// Runs `gnomon VERB` on a fresh build; its exit status becomes ours.
 pub fn run(shop: &Shop, verb: &str, args: &Args) -> Result<()> {
     shop.ensure(setup::BOOT)?;
