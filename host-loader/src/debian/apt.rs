@@ -71,11 +71,13 @@ pub enum Follow {
 pub fn fetch(source: &Source, cache: &Path, follow: Follow) -> Result<PathBuf> {
     let folder = cache.join(source.suite.as_deref().unwrap_or("host"));
     let note = folder.join(format!("{}.name", source.package));
-    if let Ok(name) = std::fs::read_to_string(&note) {
-        let file = folder.join(name.trim());
-        if file.is_file() {
-            return Ok(file);
-        }
+    if let Some(file) = fetched(&folder, &note) {
+        return Ok(file);
+    }
+    // apt refuses a second run over one state; another process may be fetching the very same.
+    let _turn = turn(&folder)?;
+    if let Some(file) = fetched(&folder, &note) {
+        return Ok(file);
     }
     let apt = Apt::open(source, &folder)?;
     let mut package = source.package.clone();
@@ -91,6 +93,26 @@ pub fn fetch(source: &Source, cache: &Path, follow: Follow) -> Result<PathBuf> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     write_whole(&note, name.as_bytes())?;
     Ok(file)
+}
+
+/// The file that a note names, if it is there.
+fn fetched(folder: &Path, note: &Path) -> Option<PathBuf> {
+    let name = std::fs::read_to_string(note).ok()?;
+    Some(folder.join(name.trim())).filter(|file| file.is_file())
+}
+
+/// Waits until no other run uses this part of the cache; until the file is dropped none does.
+fn turn(folder: &Path) -> Result<std::fs::File> {
+    let path = folder.join("lock");
+    let take = || -> std::io::Result<std::fs::File> {
+        std::fs::create_dir_all(folder)?;
+        let file = std::fs::File::create(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    take()
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot lock {}", path.display()))
 }
 
 /// Writes a file at once or not at all: two runs may fill one cache.
