@@ -18,6 +18,11 @@ const LIBRARY: &str = "libstd-rust-web-dev";
 /// What the agent needs besides a compiler for it.
 const NEEDS: &[Need] = &[
     setup::GCC_A64,
+    setup::need(
+        "libc6-dev-arm64-cross",
+        "/usr/aarch64-linux-gnu/lib/libc.a",
+        "is the C library of the gnomon command for Linux guests",
+    ),
     setup::need("make", "make", "drives the build of the kernel module"),
     setup::need(
         "linux-kbuild-6.1",
