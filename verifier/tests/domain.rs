@@ -151,7 +151,7 @@ fn concrete_is_the_rfc() {
             let (sa, sb) = (a as i32, b as i32);
             let c64 = |op| concrete(op, 64, x, y);
             let c32 = |op| concrete(op, 32, a.into(), b.into());
-            assert_eq!(c64(AluOp::Div), if y == 0 { 0 } else { x / y });
+            assert_eq!(c64(AluOp::Div), x.checked_div(y).unwrap_or(0));
             assert_eq!(c64(AluOp::Mod), if y == 0 { x } else { x % y });
             assert_eq!(c64(AluOp::Sdiv), if y == 0 { 0 } else { sx.wrapping_div(sy) as u64 });
             assert_eq!(c64(AluOp::Smod), if y == 0 { x } else { sx.wrapping_rem(sy) as u64 });

@@ -182,7 +182,7 @@ fn elf(bytes: &[u8]) -> Result<Guest, GuestError> {
             continue;
         }
         let len = bytes.len() as u64;
-        let end = segment.p_offset.checked_add(segment.p_filesz).unwrap_or(u64::MAX);
+        let end = segment.p_offset.saturating_add(segment.p_filesz);
         if end > len || segment.p_filesz > segment.p_memsz {
             return Err(GuestError::Truncated { end, len });
         }
@@ -231,7 +231,7 @@ fn linux(bytes: &[u8], ram: u64) -> Result<Guest, GuestError> {
         return Err(GuestError::BadImageSize { size, len });
     }
     let text_offset = if size == 0 { FLAT_OFFSET } else { text_offset };
-    let ipa = ram.checked_add(text_offset).unwrap_or(u64::MAX);
+    let ipa = ram.saturating_add(text_offset);
     Ok(Guest {
         entry: ipa,
         pieces: vec![Piece {

@@ -246,7 +246,7 @@ impl Gen<'_> {
                     let dst = self.reg();
                     self.constant(dst);
                 }
-                15 | 16 | 17 if depth < 3 => self.jump(depth),
+                15..=17 if depth < 3 => self.jump(depth),
                 18 if depth == 0 => self.counted(),
                 19 if depth == 0 => self.call(),
                 _ => self.alu(),

@@ -245,7 +245,7 @@ fn fits(tasks: &[Task], task: &Task, once: &Once, costs: &Costs) -> u64 {
     let at = |t: u64| {
         let d = demand(tasks, task, once, costs, t);
         let room = t.checked_sub(d.base)?;
-        Some(if d.slope == 0 { u64::MAX } else { room / d.slope })
+        Some(room.checked_div(d.slope).unwrap_or(u64::MAX))
     };
     let mut best = at(task.deadline).unwrap_or(0);
     for o in tasks.iter().take(TASKS_MAX) {

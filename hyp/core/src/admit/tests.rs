@@ -261,8 +261,8 @@ fn simulate(set: &[Task], of: &Task, stay: u64, firing: u64) -> Option<u64> {
             fixed -= 1;
         } else if let Some(r) = rest.iter_mut().find(|r| **r > 0) {
             *r -= 1;
-        } else if mine > 0 {
-            mine -= 1;
+        } else {
+            mine = mine.saturating_sub(1);
         }
         if mine == 0 && fixed == 0 && rest.iter().all(|r| *r == 0) {
             return Some(now + 1);

@@ -63,7 +63,7 @@ pub(super) fn suspend<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) {
     // A timer that the guest disarmed without taking its interrupt must not keep it from waiting.
     for intid in [fast::VIRTUAL_TIMER, fast::PHYSICAL_TIMER] {
         if !m.timer_line(intid) {
-            let _ = vm.vgic.line_fell(intid, 0, m);
+            vm.vgic.line_fell(intid, 0, m);
         }
     }
     if vm.vgic.wants_cpu(0, m, vmcr) {

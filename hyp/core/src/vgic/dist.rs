@@ -108,7 +108,7 @@ impl<const N: usize> Vgic<N> {
             return self.set_control(value as u32, cur, live);
         }
         match (offset, size) {
-            (ROUTER..ROUTER_END, 4 | 8) => self.set_router(offset, size, value, cur, live),
+            (ROUTER..ROUTER_END, 4 | 8) => self.set_router(offset, value, cur, live),
             _ if offset & !0xfff == 0 && index != 0 => self.array_write(0, index, offset, size, value, cur, live),
             _ => Kick(0),
         }
@@ -230,9 +230,10 @@ impl<const N: usize> Vgic<N> {
         }
     }
 
-    fn set_router<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, cur: usize, live: &mut L) -> Kick {
+    fn set_router<L: LrFile>(&mut self, offset: u32, value: u64, cur: usize, live: &mut L) -> Kick {
         let intid = (offset - ROUTER) / 8;
-        if offset & 7 != 0 || (size == 8 && offset & 7 != 0) || !(32..INTIDS as u32).contains(&intid) {
+        // A write of the upper half alone changes only Aff3, which is 0 on this board.
+        if offset & 7 != 0 || !(32..INTIDS as u32).contains(&intid) {
             return Kick(0);
         }
         let spi = intid as usize - 32;
