@@ -13,7 +13,7 @@ use std::process::Command;
 /// What to build; everything if nothing is named.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Args {
-    /// Only the hypervisor and the guests, no probes.
+    /// Only the hypervisor and the guests, and the `gnomon` command, which bounds the hypervisor's paths; no probes.
     #[arg(long)]
     target_only: bool,
 }
@@ -21,20 +21,22 @@ pub struct Args {
 /// Builds, and says where the results are.
 pub fn run(shop: &Shop, args: &Args) -> Result<()> {
     shop.ensure(setup::BUILD)?;
-    target(shop)?;
-    if !args.target_only {
-        probes(shop)?;
+    match args.target_only {
+        true => bootable(shop)?,
+        false => all(shop)?,
     }
-    gnomon(shop)?;
-    bounds(shop)?;
     println!("{}", shop.dist().display());
     Ok(())
 }
 
 /// Everything that a system needs to be packed and run.
 pub fn all(shop: &Shop) -> Result<()> {
-    target(shop)?;
     probes(shop)?;
+    bootable(shop)
+}
+
+fn bootable(shop: &Shop) -> Result<()> {
+    target(shop)?;
     gnomon(shop)?;
     bounds(shop)
 }

@@ -147,9 +147,14 @@ fn fetch(shop: &Shop, package: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(text.trim()))
 }
 
-/// Unpacks a package below `root`, and gives that back.
+/// Unpacks a package below `root`, unless that was done, and gives `root` back.
 fn unpack(package: &Path, root: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(root).map_err(Failure::file(root))?;
-    command::silent(Command::new("dpkg-deb").arg("-x").arg(package).arg(root))?;
+    let name = package.file_name().unwrap_or_default().to_string_lossy();
+    let done = root.join(format!(".{name}"));
+    if !done.exists() {
+        fs::create_dir_all(root).map_err(Failure::file(root))?;
+        command::silent(Command::new("dpkg-deb").arg("-x").arg(package).arg(root))?;
+        fs::write(&done, "").map_err(Failure::file(&done))?;
+    }
     Ok(root.to_path_buf())
 }

@@ -47,18 +47,8 @@ impl Toolchain {
     }
 
     fn search(shop: &Shop) -> Result<Toolchain> {
-        if has_target(shop, TARGET) {
+        if rustup_serves(shop, TARGET)? {
             return Ok(Toolchain::Rustup);
-        }
-        // A machine that once had to fall back is not asked again on every run.
-        let fell_back = shop.dist().join("rustup-has-no-target");
-        if !fell_back.exists() && shop.may_install() {
-            if add_target(shop, TARGET) {
-                return Ok(Toolchain::Rustup);
-            }
-            fs::create_dir_all(shop.dist()).map_err(Failure::file(shop.dist()))?;
-            fs::write(&fell_back, "").map_err(Failure::file(&fell_back))?;
-            eprintln!("xtask: rustup cannot add {TARGET}; Debian's compiler builds its core instead");
         }
         shop.ensure(&setup::DEBIAN_RUST).map(|()| Toolchain::Debian)
     }
@@ -114,8 +104,7 @@ fn debian_cargo(root: &Path) -> Command {
 /// `lib/rustlib` of Debian's standard library for arm64; it is called only if rustup has none and cannot add it.
 pub fn cargo_build_linux(shop: &Shop, library: impl FnOnce() -> Result<PathBuf>) -> Result<Command> {
     let asked = env::var("GNOMON_TOOLCHAIN").ok();
-    let rustup = asked.as_deref() != Some("debian")
-        && (has_target(shop, LINUX_TARGET) || shop.may_install() && add_target(shop, LINUX_TARGET));
+    let rustup = asked.as_deref() != Some("debian") && rustup_serves(shop, LINUX_TARGET)?;
     let mut flags = String::from("-Ctarget-feature=+crt-static -Clinker=aarch64-linux-gnu-gcc");
     let mut command = match rustup {
         true => shop.cargo(),
@@ -135,6 +124,24 @@ pub fn cargo_build_linux(shop: &Shop, library: impl FnOnce() -> Result<PathBuf>)
     command.env("RUSTFLAGS", flags);
     command.args(["build", "--release", "--target", LINUX_TARGET]);
     Ok(command)
+}
+
+/// Whether rustup has the target, or adds it. A machine that once had to fall back is not asked again on every run.
+fn rustup_serves(shop: &Shop, target: &str) -> Result<bool> {
+    if has_target(shop, target) {
+        return Ok(true);
+    }
+    let fell_back = shop.dist().join(format!("rustup-has-no-{target}"));
+    if fell_back.exists() || !shop.may_install() {
+        return Ok(false);
+    }
+    if add_target(shop, target) {
+        return Ok(true);
+    }
+    fs::create_dir_all(shop.dist()).map_err(Failure::file(shop.dist()))?;
+    fs::write(&fell_back, "").map_err(Failure::file(&fell_back))?;
+    eprintln!("xtask: rustup cannot add {target}; Debian's compiler is used instead");
+    Ok(false)
 }
 
 fn has_target(shop: &Shop, target: &str) -> bool {

@@ -39,7 +39,7 @@ pub fn package(source: &Source, cache: &Path) -> Result<PathBuf> {
 /// # Errors
 /// The package cannot be had, or holds no kernel.
 pub fn kernel(source: &Source, cache: &Path) -> Result<Vec<u8>> {
-    let package = apt::fetch(source, cache, apt::Follow::Kernel)?;
+    let package = package(source, cache)?;
     let plain = package.with_extension("Image");
     if let Ok(bytes) = std::fs::read(&plain) {
         return Ok(bytes);

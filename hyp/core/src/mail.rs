@@ -6,13 +6,11 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use hyp_abi::VMS_MAX;
+use hyp_abi::{CPUS_MAX, VMS_MAX};
 
 use crate::psci::Power;
 use crate::sched::SLOTS;
 
-/// Physical CPUs there can be.
-pub const CPUS_MAX: usize = 8;
 /// vCPUs of one VM: bits of the words here, and what one target list of an SGI reaches (16).
 pub const VCPUS_PER_VM: usize = 8;
 /// Bytes typed at a VM of another CPU that may wait there: as many as its UART's line holds.

@@ -14,7 +14,7 @@ sysreg! {
 }
 
 /// CPUs this image can run.
-pub const CPUS: usize = hyp_core::mail::CPUS_MAX;
+pub const CPUS: usize = hyp_abi::CPUS_MAX;
 /// Bytes of an EL2 stack: the verifier's step is the deepest user.
 pub const STACK_BYTES: usize = 128 * 1024;
 const GUARD_BYTES: usize = 4096;

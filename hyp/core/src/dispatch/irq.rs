@@ -15,6 +15,9 @@ use crate::vcpu::Run;
 const HYP_TIMER: u32 = 26;
 /// Physical console.
 const CONSOLE: u32 = 33;
+/// No vCPU of an interrupt controller is the one whose list registers are live.
+pub(super) const NOT_LOADED: usize = usize::MAX;
+
 /// SGI by which CPUs tell one another to look at their mail.
 pub const CROSS_CPU: u32 = 0;
 /// First SPI.
@@ -144,35 +147,38 @@ pub(super) fn keys<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
 
 /// The console of VM `slot` has received something.
 fn received<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize) {
-    let loaded = cpu.loaded as usize == slot;
+    let cur = current(cpu, slot);
     let Some(vm) = cpu.vms.get_mut(slot) else { return };
-    uart_line(vm, m, if loaded { 0 } else { usize::MAX });
-    if loaded {
-        wake_loaded(cpu, m, path, Cause::Emulated, CONSOLE);
-    } else {
-        wake_away(cpu, m, path, slot, Cause::Emulated, CONSOLE);
-    }
+    uart_line(vm, m, cur);
+    wake(cpu, m, path, slot, Cause::Emulated, CONSOLE);
 }
 
 /// The interrupt of a device that was given to a VM.
 fn device<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32, owner: u32) {
-    let Some(vm) = cpu.vms.get_mut(owner as usize).filter(|vm| vm.alive) else {
+    let slot = owner as usize;
+    let cur = current(cpu, slot);
+    let Some(vm) = cpu.vms.get_mut(slot).filter(|vm| vm.alive) else {
         m.disable_spi(intid);
         m.deactivate(intid);
         return;
     };
-    inject(vm, m, intid, cpu.loaded == owner);
+    let _ = vm.vgic.raise(0, intid, cur, m);
     m.virq_inject(PathId::IrqDevice, owner, intid, Cause::Device as u32);
-    if cpu.loaded == owner {
-        wake_loaded(cpu, m, PathId::IrqDevice, Cause::Device, intid);
-    } else {
-        wake_away(cpu, m, PathId::IrqDevice, owner as usize, Cause::Device, intid);
-    }
+    wake(cpu, m, PathId::IrqDevice, slot, Cause::Device, intid);
 }
 
-fn inject<M: Machine>(vm: &mut crate::cpu::Vm, m: &mut M, intid: u32, loaded: bool) {
-    let current = if loaded { 0 } else { usize::MAX };
-    let _ = vm.vgic.raise(0, intid, current, m);
+/// `cur` of an interrupt controller's calls for the vCPU in `slot`: 0 if its list registers are live.
+pub(super) fn current(cpu: &Cpu, slot: usize) -> usize {
+    if cpu.loaded as usize == slot { 0 } else { NOT_LOADED }
+}
+
+/// The vCPU in `slot` got an interrupt.
+pub(super) fn wake<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, cause: Cause, detail: u32) {
+    if cpu.loaded as usize == slot {
+        wake_loaded(cpu, m, path, cause, detail);
+    } else {
+        wake_away(cpu, m, path, slot, cause, detail);
+    }
 }
 
 /// The loaded vCPU got an interrupt: if it was waiting for one, it goes on.
@@ -200,8 +206,9 @@ pub(super) fn wake_away<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot
 /// Pends SPI `intid` at VM `to` for a notification.
 pub(super) fn notify<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, to: usize, intid: u32) {
     let loaded = cpu.loaded as usize == to;
+    let cur = current(cpu, to);
     let Some(vm) = cpu.vms.get_mut(to) else { return };
-    inject(vm, m, intid, loaded);
+    let _ = vm.vgic.raise(0, intid, cur, m);
     m.virq_inject(path, to as u32, intid, Cause::Notify as u32);
     if !loaded {
         wake_away(cpu, m, path, to, Cause::Notify, intid);

@@ -103,6 +103,15 @@ fn quiet<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, run: Run) {
     }
 }
 
+/// The vCPU in `slot` begins another life: what the hardware still holds of it, if it is loaded, is of the last one. Its registers
+/// are loaded when it is chosen next, though nobody else ran.
+pub(super) fn unload<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
+    if cpu.loaded as usize == slot {
+        m.abandon();
+        cpu.loaded = NO_SLOT;
+    }
+}
+
 /// Stops the running vCPU's VM: report, channels, devices, and its other vCPUs. EL2 and the other VMs go on.
 pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
     let slot = cpu.loaded as usize;
@@ -175,21 +184,22 @@ fn ended<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
     let Some(vm) = cpu.vms.get_mut(usize::from(id)).filter(|vm| vm.alive) else {
         return;
     };
-    if mail.vm(id).is_some_and(VmMail::resetting) {
-        cpu.hazard |= 1 << id;
-        partners(cpu, m, usize::from(id));
-        return restart::begin(cpu, m, id);
-    }
-    vm.alive = false;
-    vm.faulted = mail.vm(id).is_some_and(VmMail::faulted);
-    cpu.off |= mail.stopped();
-    for (intid, owner) in (32..).zip(cpu.spi_owner) {
-        if owner == id {
-            m.disable_spi(intid);
+    let again = mail.vm(id).is_some_and(VmMail::resetting);
+    if !again {
+        vm.alive = false;
+        vm.faulted = mail.vm(id).is_some_and(VmMail::faulted);
+        cpu.off |= mail.stopped();
+        for (intid, owner) in (32..).zip(cpu.spi_owner) {
+            if owner == id {
+                m.disable_spi(intid);
+            }
         }
     }
     cpu.hazard |= 1 << id;
     partners(cpu, m, usize::from(id));
+    if again {
+        restart::begin(cpu, m, id);
+    }
 }
 
 /// Calls and waits on channels to the VM that stopped end with a status.

@@ -7,8 +7,8 @@
 use hyp_abi::PathId;
 use hyp_abi::record::StreamKind;
 
-use super::{Machine, fast};
-use crate::cpu::{Cpu, NO_SLOT};
+use super::{Machine, fast, power};
+use crate::cpu::Cpu;
 use crate::mail::VCPUS_PER_VM;
 use crate::psci::Power;
 use crate::vcpu::Run;
@@ -26,11 +26,7 @@ pub(super) fn begin<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
     vm.vgic.reset();
     vcpu.start(NOWHERE, 0);
     vcpu.restarting = Some(0);
-    if cpu.loaded as usize == slot {
-        // What the hardware holds is of the last life: it is loaded anew.
-        m.abandon();
-        cpu.loaded = NO_SLOT;
-    }
+    power::unload(cpu, m, slot);
     let _ = cpu.sched.wake(slot);
     m.report(StreamKind::VmRestarted, &u32::from(id).to_le_bytes());
 }
@@ -66,8 +62,6 @@ pub(super) fn step<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Option<PathId> {
             m.deactivate(intid);
         }
     }
-    // Its registers are loaded when it is chosen next, though nobody else ran.
-    m.abandon();
-    cpu.loaded = NO_SLOT;
+    power::unload(cpu, m, usize::from(id));
     Some(PathId::PsciPower)
 }

@@ -1,5 +1,6 @@
 //! Everything else: exits that wait, wake, stop or switch, or need every register. The whole frame is saved.
 
+use embassy_time::Instant;
 use hyp_abi::PathId;
 use probe_vm::points::{Block, NOBODY, Switch};
 
@@ -156,11 +157,11 @@ pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) -> Next {
     match next {
         Some(slot) if slot as u32 != cpu.loaded => Next::Switch(slot),
         Some(_) => {
-            set_alarm(cpu, m);
+            set_next_alarm(cpu, m);
             Next::Same
         }
         None => {
-            set_alarm(cpu, m);
+            set_next_alarm(cpu, m);
             Next::Idle
         }
     }
@@ -225,22 +226,24 @@ pub fn switched<M: Machine>(cpu: &mut Cpu, m: &mut M, from: u32, to: usize) {
         cpu.wakeups.set(to, None);
     }
     cpu.loaded = to as u32;
-    set_alarm(cpu, m);
+    set_next_alarm(cpu, m);
 }
 
 /// After the CPU was handed over ([`super::direct`]): neither vCPU waits for a timer, and nobody shares the priority.
 #[inline(always)]
 pub fn handed_over<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     let alarm = cpu.wakeups.nearest();
-    if alarm != cpu.alarm {
-        cpu.alarm = alarm;
-        m.set_alarm(alarm);
-    }
+    set_alarm(cpu, m, alarm);
 }
 
 #[inline(always)]
-fn set_alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+fn set_next_alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     let alarm = cpu.next_alarm();
+    set_alarm(cpu, m, alarm);
+}
+
+#[inline(always)]
+fn set_alarm<M: Machine>(cpu: &mut Cpu, m: &mut M, alarm: Instant) {
     if alarm != cpu.alarm {
         cpu.alarm = alarm;
         m.set_alarm(alarm);

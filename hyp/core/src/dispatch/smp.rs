@@ -4,19 +4,17 @@
 use hyp_abi::{PathId, VMS_MAX};
 use probe_vm::points::{Block, Cause};
 
-use super::fast::{self, DeviceAccess};
+use super::fast;
 use super::{Machine, irq, power};
 use crate::cpu::Cpu;
 use crate::exit::Esr;
-use crate::mail::{Asked, VCPUS_PER_VM, order};
+use crate::mail::{Asked, VCPUS_PER_VM, VmMail, order};
 use crate::psci::{Power, error};
 use crate::vcpu::Run;
 use crate::vgic::{REDIST_BYTES, SgiKind, targets};
 
 /// SGIs of one group in a word of the mail.
 const SGIS: u32 = 16;
-/// No vCPU of an interrupt controller is the one whose list registers are live.
-const NOT_LOADED: usize = usize::MAX;
 
 /// A write of an SGI register by the running vCPU: its own at once, the others' by mail.
 pub(super) fn send_sgi<M: Machine>(cpu: &mut Cpu, m: &mut M, kind: SgiKind, value: u64) {
@@ -53,8 +51,7 @@ pub(super) fn send_sgi<M: Machine>(cpu: &mut Cpu, m: &mut M, kind: SgiKind, valu
 
 /// SGIs arrive at the vCPU in `slot` of this CPU.
 fn deliver<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, bits: u32) {
-    let loaded = cpu.loaded as usize == slot;
-    let cur = if loaded { 0 } else { NOT_LOADED };
+    let cur = irq::current(cpu, slot);
     let Some(vm) = cpu.vms.get_mut(slot) else { return };
     let mut left = bits;
     for _ in 0..2 * SGIS {
@@ -68,16 +65,7 @@ fn deliver<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, bits
     }
     let first = bits.trailing_zeros() % SGIS;
     m.virq_inject(path, vm.id.into(), first, Cause::Sgi as u32);
-    woken(cpu, m, path, slot, Cause::Sgi, first);
-}
-
-/// The vCPU in `slot` got an interrupt.
-fn woken<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, cause: Cause, detail: u32) {
-    if cpu.loaded as usize == slot {
-        irq::wake_loaded(cpu, m, path, cause, detail);
-    } else {
-        irq::wake_away(cpu, m, path, slot, cause, detail);
-    }
+    irq::wake(cpu, m, path, slot, Cause::Sgi, first);
 }
 
 /// Another CPU's interrupt: takes all that came.
@@ -131,19 +119,14 @@ fn start<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
         return;
     };
     let Some(known) = mail.vm(vcpu.id) else { return };
-    let index = usize::from(vcpu.index);
+    let (id, index) = (vcpu.id, usize::from(vcpu.index));
     let (entry, context) = known.start(index);
     vm.vgic.restart();
     // GICD_CTLR, offset 0: the private part follows the distributor's enables.
-    let _ = vm.vgic.dist_write(0, 4, known.groups().into(), NOT_LOADED, m);
+    let _ = vm.vgic.dist_write(0, 4, known.groups().into(), irq::NOT_LOADED, m);
     vcpu.start(entry, context);
-    if cpu.loaded as usize == slot {
-        // What the hardware still holds is of its last life: it is loaded anew.
-        m.abandon();
-        cpu.loaded = crate::cpu::NO_SLOT;
-    }
+    power::unload(cpu, m, slot);
     known.set_power(index, Power::On);
-    let id = vcpu.id;
     let _ = cpu.sched.wake(slot);
     m.vcpu_wake(PathId::IrqOther, id.into(), Cause::Emulated as u32, 0);
 }
@@ -202,11 +185,11 @@ pub(super) fn data_abort<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> Opti
     let (vcpu, vm) = cpu.running()?;
     let (id, index) = (vcpu.id, vcpu.index);
     let known = mail.vm(id)?;
-    let (path, of) = owner_of(&at, known.place(0)?, vm.uart_base, |frame| {
-        (frame < u64::from(vm.vcpus))
-            .then(|| known.place(frame as usize))
-            .flatten()
-    })?;
+    let path = match fast::device_of(at.ipa, vm.uart_base) {
+        Some(path @ (PathId::MmioGicd | PathId::MmioUart)) => path,
+        _ => frame_of(at.ipa).map(|_| PathId::MmioGicr)?,
+    };
+    let (there, slot) = owner_of(known, at.ipa)?;
     m.vm_exit(path);
     let write = at
         .access
@@ -218,7 +201,6 @@ pub(super) fn data_abort<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> Opti
         write,
     };
     m.set_pc(m.pc() + at.step);
-    let (there, slot) = of;
     if there != me {
         vcpu.pending = Some(at.access);
         vcpu.run = Run::Waiting;
@@ -237,23 +219,21 @@ pub(super) fn data_abort<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> Opti
     Some(path)
 }
 
-/// Path of an access, and CPU and slot of the vCPU whose state it is.
-fn owner_of(
-    at: &DeviceAccess,
-    home: (u32, usize),
-    uart_base: u64,
-    frame: impl FnOnce(u64) -> Option<(u32, usize)>,
-) -> Option<(PathId, (u32, usize))> {
-    if let Some(path @ (PathId::MmioGicd | PathId::MmioUart)) = fast::device_of(at.ipa, uart_base) {
-        return Some((path, home));
-    }
-    let offset = at.ipa.checked_sub(fast::GICR_IPA)?;
-    Some((PathId::MmioGicr, frame(offset / REDIST_BYTES)?))
+/// The redistributor whose frame holds `ipa`, if vCPUs can have one there.
+fn frame_of(ipa: u64) -> Option<usize> {
+    let frame = ipa.checked_sub(fast::GICR_IPA)? / REDIST_BYTES;
+    (frame < VCPUS_PER_VM as u64).then_some(frame as usize)
+}
+
+/// CPU and slot of the vCPU whose state an access is to: of a redistributor its own, of all else the VM's first. Both the CPU that asks
+/// and the one that is asked go by this.
+fn owner_of(known: &VmMail, ipa: u64) -> Option<(u32, usize)> {
+    known.place(frame_of(ipa).unwrap_or(0))
 }
 
 /// Carries out an access to the state of the vCPU in `slot` of this CPU; what was read or written.
 fn access<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, asked: &Asked) -> u64 {
-    let cur = if cpu.loaded as usize == slot { 0 } else { NOT_LOADED };
+    let cur = irq::current(cpu, slot);
     let Some(vm) = cpu.vms.get_mut(slot) else { return 0 };
     let value = match fast::device_of(asked.ipa, vm.uart_base) {
         Some(PathId::MmioGicd) => {
@@ -287,7 +267,7 @@ fn access<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, asked: &Asked) -> u
             }
         }
     };
-    woken(cpu, m, PathId::IrqOther, slot, Cause::Emulated, 0);
+    irq::wake(cpu, m, PathId::IrqOther, slot, Cause::Emulated, 0);
     value
 }
 
@@ -303,14 +283,7 @@ fn serve_asking<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
         let (Some(asked), Some((there, slot))) = (known.asked(index), known.place(index)) else {
             continue;
         };
-        // Which state is meant follows from the address, as it did for the one that asks.
-        let frame = asked.ipa.wrapping_sub(fast::GICR_IPA) / REDIST_BYTES;
-        let of = match fast::device_of(asked.ipa, u64::MAX) {
-            Some(PathId::MmioGicd) => known.place(0),
-            _ if frame < VCPUS_PER_VM as u64 => known.place(frame as usize),
-            _ => known.place(0),
-        };
-        let value = match of {
+        let value = match owner_of(known, asked.ipa) {
             Some((cpu_of, slot_of)) if cpu_of == me => access(cpu, m, slot_of, &asked),
             _ => 0,
         };
