@@ -236,7 +236,7 @@ fn show(output: &Output) {
     );
 }
 
-/// The worst path of one, with what each function on it costs.
+/// The worst path of one, by straight runs: instructions spent so far, those of the run, where it begins.
 fn show_path(ground: &Ground, analysis: &Analysis, name: &str) -> Result<()> {
     let found = PathId::from_name(name).and_then(|p| analysis.paths.get(p as usize)?.as_ref());
     let Some(found) = found else {

@@ -67,7 +67,7 @@ struct File {
 /// Why cases are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum CaseError {
-    /// No such file.
+    /// No TOML, or not of this shape.
     #[error("cases of paths: {0}")]
     Toml(#[from] toml::de::Error),
     /// Something may happen that no case describes, or that two do.
@@ -96,7 +96,7 @@ pub fn all() -> Result<Vec<Case>, CaseError> {
     parse(TEXT)
 }
 
-/// Bits of ESR_EL2.EC, of HPFAR_EL2's page number, and of what the interrupt controller answers.
+/// Greatest ESR_EL2.EC, greatest page number in HPFAR_EL2, and greatest answer of the interrupt controller.
 const CLASS_LAST: u64 = 0x3f;
 const PAGE_LAST: u64 = 0xfff_ffff_ffff;
 const INTID_LAST: u64 = 0xff_ffff;

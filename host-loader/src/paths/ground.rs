@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use super::cases::Vector;
 use hyp_abi::facts::{self, FACT_BYTES, Fact};
+use pathwcet::decode::decode;
 use pathwcet::elf::{ElfError, Image};
 use pathwcet::explore::Classes;
-use pathwcet::inst::SP;
+use pathwcet::inst::{Flow, SP};
 use pathwcet::range::Range;
 use pathwcet::state::{Objects, State, Symbols, Value};
 
@@ -114,11 +115,6 @@ impl Ground {
         Ok(self.image.address_of("vector_table")? + LOWER_EL + index * VECTOR_BYTES)
     }
 
-    /// Slots for vCPUs.
-    pub fn slots(&self) -> u64 {
-        self.fact(facts::FRAMES).map_or(1, |f| f.hi)
-    }
-
     /// What a stay begins with at `vector` while the vCPU of `slot` is loaded.
     pub fn start(&self, symbols: &mut Symbols, slot: u64, vector: Vector) -> Start {
         let mut state = State::entry(symbols);
@@ -186,14 +182,12 @@ pub const fn sysreg(op1: u16, crn: u16, crm: u16, op2: u16) -> u16 {
 
 fn landmarks(image: &Image) -> (BTreeSet<u64>, BTreeSet<u64>) {
     let (mut marks, mut sleeps) = (BTreeSet::new(), BTreeSet::new());
-    for symbol in image.functions() {
-        for pc in (symbol.address..symbol.address.saturating_add(symbol.size)).step_by(4) {
-            match image.word(pc) {
-                Some(WFI) => sleeps.insert(pc),
-                Some(word) if word & !31 == COUNTER_READ => marks.insert(pc),
-                _ => false,
-            };
-        }
+    for (pc, word) in image.words() {
+        match word {
+            WFI => sleeps.insert(pc),
+            word if word & !31 == COUNTER_READ => marks.insert(pc),
+            _ => false,
+        };
     }
     (marks, sleeps)
 }
@@ -206,16 +200,13 @@ const CONTENDED_INSNS_MAX: u64 = 16;
 /// Back edges over an exclusive store or a spin: their targets.
 fn contended(image: &Image) -> BTreeMap<u64, u32> {
     let mut out = BTreeMap::new();
-    for symbol in image.functions() {
-        for pc in (symbol.address..symbol.address.saturating_add(symbol.size)).step_by(4) {
-            let target = image.word(pc).and_then(|word| branch_back(pc, word));
-            let Some(target) = target.filter(|t| pc - t < 4 * CONTENDED_INSNS_MAX) else {
-                continue;
-            };
-            let body = (target..=pc).step_by(4).filter_map(|at| image.word(at));
-            if body.into_iter().any(|word| word == SPIN || is_exclusive_store(word)) {
-                out.insert(target, 1);
-            }
+    for (pc, word) in image.words() {
+        let Some(target) = branch_back(pc, word).filter(|t| pc - t < 4 * CONTENDED_INSNS_MAX) else {
+            continue;
+        };
+        let mut body = (target..=pc).step_by(4).filter_map(|at| image.word(at));
+        if body.any(|word| word == SPIN || is_exclusive_store(word)) {
+            out.insert(target, 1);
         }
     }
     out
@@ -228,16 +219,12 @@ const fn is_exclusive_store(word: u32) -> bool {
 
 /// Target of a branch that goes back.
 fn branch_back(pc: u64, word: u32) -> Option<u64> {
-    let (bits, shift) = match word >> 24 {
-        0x14..=0x17 => (26, 0),
-        0x54 => (19, 5),
-        0x34 | 0x35 | 0xb4 | 0xb5 => (19, 5),
-        0x36 | 0x37 | 0xb6 | 0xb7 => (14, 5),
-        _ => return None,
-    };
-    let field = (word >> shift) & ((1 << bits) - 1);
-    let words = i64::from(((field << (32 - bits)) as i32) >> (32 - bits));
-    (words < 0).then(|| pc.wrapping_add_signed(words * 4))
+    match decode(pc, word).ok()?.flow {
+        Flow::Jump(target) | Flow::Cond { target, .. } | Flow::Zero { target, .. } | Flow::Bit { target, .. } => {
+            Some(target).filter(|target| *target < pc)
+        }
+        _ => None,
+    }
 }
 
 fn sites(image: &Image) -> Result<Vec<Site>, GroundError> {

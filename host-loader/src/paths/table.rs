@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use goblin::elf::Elf;
 use hyp_abi::PathId;
-use hyp_abi::bounds::{Bounds, POINTS, SIZE};
+use hyp_abi::bounds::{Bounds, SIZE};
 use hyp_abi::config::NAME_LEN;
 use hyp_core::admit::declared;
 
 use super::analyse::Analysis;
 
 /// The table's symbol.
-pub const SYMBOL: &str = "GNOMON_PATH_BOUNDS";
+const SYMBOL: &str = "GNOMON_PATH_BOUNDS";
 /// Name of the timing model: each retired instruction is one.
 const MODEL: &[u8] = b"insns";
 
@@ -33,7 +33,7 @@ pub enum TableError {
 ///
 /// # Errors
 /// The file is no hypervisor, or is cut off.
-pub fn place(file: &[u8]) -> Result<Range<usize>, TableError> {
+fn place(file: &[u8]) -> Result<Range<usize>, TableError> {
     let elf = Elf::parse(file)?;
     let symbol = elf
         .syms
@@ -90,7 +90,7 @@ pub fn of(analysis: &Analysis) -> Bounds {
     for ((own, firings), found) in bounds.own.iter_mut().zip(&mut bounds.firings).zip(&analysis.paths) {
         let Some(found) = found else { continue };
         *own = found.bound;
-        for (n, m) in firings.iter_mut().zip(found.firings).take(POINTS) {
+        for (n, m) in firings.iter_mut().zip(found.firings) {
             *n = u16::try_from(m).unwrap_or(u16::MAX);
         }
     }

@@ -7,6 +7,7 @@ use crate::inst::{Flow, Inst};
 use crate::tables::guess;
 use crate::wto::weak_order;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// A basic block: one entry, control leaves at its last instruction only.
 #[derive(Debug, Clone)]
@@ -33,14 +34,12 @@ impl Block {
 /// A function's graph. Block indices are their weak topological order; block 0 is the entry.
 #[derive(Debug, Clone)]
 pub struct Cfg {
-    /// First address.
-    pub entry: u64,
     /// Blocks in order.
     pub blocks: Vec<Block>,
     by_start: BTreeMap<u64, usize>,
     /// Heads of loops that can be entered elsewhere than at their head.
     pub entered: BTreeSet<usize>,
-    extent: (u64, u64),
+    extent: Range<u64>,
 }
 
 /// Why a graph cannot be built.
@@ -62,7 +61,7 @@ impl Cfg {
     pub fn build(image: &Image, entry: u64, known: &Targets) -> Result<Cfg, CfgError> {
         let extent = image
             .symbol_at(entry)
-            .map_or((entry, u64::MAX), |s| (s.address, s.address + s.size));
+            .map_or(entry..u64::MAX, |s| s.address..s.address + s.size);
         let mut code = Code {
             image,
             extent,
@@ -72,10 +71,10 @@ impl Cfg {
         };
         code.walk(vec![entry])?;
         code.resolve_tables()?;
-        Self::assemble(entry, extent, &code)
+        Self::assemble(entry, &code)
     }
 
-    fn assemble(entry: u64, extent: (u64, u64), code: &Code<'_>) -> Result<Cfg, CfgError> {
+    fn assemble(entry: u64, code: &Code<'_>) -> Result<Cfg, CfgError> {
         let leaders = code.leaders.iter().copied();
         let starts: Vec<u64> = leaders.filter(|l| code.insts.contains_key(l)).collect();
         let index: BTreeMap<u64, usize> = starts.iter().enumerate().map(|(i, s)| (*s, i)).collect();
@@ -123,11 +122,10 @@ impl Cfg {
             })
             .collect();
         Ok(Cfg {
-            entry,
             by_start: sorted.iter().enumerate().map(|(i, b)| (b.start(), i)).collect(),
             entered: weak.entered.iter().map(|b| rank[*b]).collect(),
             blocks: sorted,
-            extent,
+            extent: code.extent.clone(),
         })
     }
 
@@ -144,13 +142,7 @@ impl Cfg {
 
     /// The address is within the function's extent.
     pub fn holds(&self, pc: u64) -> bool {
-        pc >= self.extent.0 && pc < self.extent.1
-    }
-
-    /// Headers of all loops.
-    pub fn headers(&self) -> Vec<usize> {
-        let set: BTreeSet<usize> = self.blocks.iter().flat_map(|b| b.loops.iter().copied()).collect();
-        set.into_iter().collect()
+        self.extent.contains(&pc)
     }
 }
 
@@ -160,7 +152,7 @@ pub type Targets = BTreeMap<u64, BTreeSet<u64>>;
 /// A function's instructions as far as control is known to reach them.
 struct Code<'a> {
     image: &'a Image,
-    extent: (u64, u64),
+    extent: Range<u64>,
     insts: BTreeMap<u64, Inst>,
     leaders: BTreeSet<u64>,
     targets: Targets,
@@ -168,7 +160,7 @@ struct Code<'a> {
 
 impl Code<'_> {
     fn inside(&self, pc: u64) -> bool {
-        pc >= self.extent.0 && pc < self.extent.1
+        self.extent.contains(&pc)
     }
 
     /// Follows control from `todo`.

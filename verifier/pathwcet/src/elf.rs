@@ -1,4 +1,4 @@
-//! The linked program: code words, constant data, symbols, and the records the source left in it.
+//! The linked program: code words, constant data, symbols.
 
 use crate::alu::Constants;
 use goblin::elf::{
@@ -51,7 +51,6 @@ pub struct Image {
     symbols: BTreeMap<u64, Symbol>,
     /// Address and size.
     by_name: BTreeMap<String, (u64, u64)>,
-    sections: BTreeMap<String, (u64, Vec<u8>)>,
 }
 
 impl Image {
@@ -78,7 +77,6 @@ impl Image {
             constant: Vec::new(),
             symbols: BTreeMap::new(),
             by_name: BTreeMap::new(),
-            sections: BTreeMap::new(),
         };
         for section in &elf.section_headers {
             let name = elf.shdr_strtab.get_at(section.sh_name).unwrap_or("");
@@ -86,9 +84,6 @@ impl Image {
                 image
                     .constant
                     .push((section.sh_addr, section.sh_addr.saturating_add(section.sh_size)));
-            }
-            if let Some(data) = section.file_range().and_then(|r| bytes.get(r)) {
-                image.sections.insert(name.to_owned(), (section.sh_addr, data.to_vec()));
             }
         }
         image.add_symbols(&elf);
@@ -198,11 +193,12 @@ impl Image {
         }
     }
 
-    /// Address and bytes of a section.
-    pub fn section(&self, name: &str) -> Option<(u64, &[u8])> {
-        self.sections
-            .get(name)
-            .map(|(address, bytes)| (*address, bytes.as_slice()))
+    /// All words of functions with their addresses, ascending.
+    pub fn words(&self) -> impl Iterator<Item = (u64, u32)> {
+        let addresses = self
+            .functions()
+            .flat_map(|f| (f.address..f.address.saturating_add(f.size)).step_by(4));
+        addresses.filter_map(|pc| Some((pc, self.word(pc)?)))
     }
 
     /// All code symbols, ascending.

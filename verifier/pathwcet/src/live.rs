@@ -8,6 +8,8 @@ use crate::inst::{Address, Flow, Inst, Op, Operand, Reg, SP};
 pub const FLAGS: u64 = 1 << 32;
 /// Everything.
 pub const ALL: u64 = (1 << 33) - 1;
+/// Registers that a procedure of unknown content looks at: arguments, the place of a result.
+pub const ARGUMENTS: u64 = 0x1ff;
 /// Registers that a procedure may change: x0–x18, the link register, flags.
 const CALLER_SAVED: u64 = 0x7_ffff | 1 << 30 | FLAGS;
 /// What a caller may look at after a return: results in x0–x3, callee-saved registers, the stack pointer.
@@ -93,7 +95,7 @@ pub fn live(cfg: &Cfg, arguments: &mut dyn FnMut(u64) -> u64) -> Vec<u64> {
             for inst in block.insts.iter().rev() {
                 let (u, d) = match inst.flow {
                     Flow::Call(target) => (arguments(target) & CALLER_SAVED, CALLER_SAVED),
-                    Flow::CallReg(reg) => (0x1ff | bit(reg), CALLER_SAVED),
+                    Flow::CallReg(reg) => (ARGUMENTS | bit(reg), CALLER_SAVED),
                     _ => uses_and_defs(inst),
                 };
                 (uses, defs) = (uses & !d | u, defs | d);

@@ -3,13 +3,11 @@
 use super::{ExploreError, is_panic};
 use crate::cfg::Cfg;
 use crate::elf::Image;
-use crate::live::live;
+use crate::live::{ARGUMENTS, live};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// Registers that a procedure of unknown content looks at: arguments, the place of a result.
-const ARGUMENTS: u64 = 0x1ff;
 /// Calls that are followed to see which arguments a procedure looks at.
 const LIVE_DEPTH_MAX: usize = 64;
 

@@ -132,14 +132,11 @@ impl Explorer<'_, '_> {
                 };
                 (target, assume(state, &state.flags, cond), no)
             }
-            Flow::Zero { wide, zero, target, .. } => {
-                let value = tested;
-                (
-                    target,
-                    assume_zero(state, value, wide, zero),
-                    assume_zero(state, value, wide, !zero),
-                )
-            }
+            Flow::Zero { wide, zero, target, .. } => (
+                target,
+                assume_zero(state, tested, wide, zero),
+                assume_zero(state, tested, wide, !zero),
+            ),
             Flow::Bit { rt, bit, set, target } => {
                 let (value, mask) = (state.get(rt), 1u64 << bit);
                 (
