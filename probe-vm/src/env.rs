@@ -267,7 +267,7 @@ const fn time(id: u32, map_kind: MapKind, base: u64, key_word: u64, value_word: 
 const ANY: MapKind = MapKind(0);
 
 /// Most A64 instructions of each of EL2's helpers that compiled code calls, stated here because bounds on the host must
-/// be EL2's. A test holds each, at the largest key and value, to what the path analyser derives from the linked function;
+/// be EL2's. A test holds each but update and printk, at the largest key and value, to what the path analyser derives from the linked function;
 /// another measures the worst states of small ones on the target. A hash looks at sixteen state words and compares one
 /// key; its lock is tried eight times; a key new to a per-CPU hash clears the values of seven other CPUs.
 pub static HELPER_TIMES: [HelperTime; 10] = [

@@ -1,4 +1,4 @@
-//! Lookups in arrays, ring records, time and CPU number, emitted in place, against an independent computation.
+//! Lookups in arrays, time and CPU number, emitted in place, against an independent computation.
 mod support;
 
 use probe_vm::interp::{self, Backing, Code, Helpers, Insn as Decoded, MAP_HANDLE, Memory, Size, Space, Start};

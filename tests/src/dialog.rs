@@ -26,11 +26,7 @@ impl Dialog {
         let machine = Machine::start(system, packed, options).unwrap_or_else(|error| panic!("{error:?}"));
         Dialog {
             machine,
-            outcome: Outcome {
-                stopped: vec![None; names.len()],
-                consoles: vec![Vec::new(); names.len()],
-                ..Outcome::default()
-            },
+            outcome: Outcome::of(names.len()),
             seen: vec![0; names.len()],
             names,
         }

@@ -37,11 +37,7 @@ pub fn run_until_stopped(vms: &[usize], text: &str) -> Outcome {
     let (system, packed) = packed(text);
     let names: Vec<String> = system.vms.iter().map(|vm| vm.name.clone()).collect();
     let machine = Machine::start(&system, &packed, &Options::default()).unwrap_or_else(|error| panic!("{error:?}"));
-    let mut outcome = Outcome {
-        stopped: vec![None; names.len()],
-        consoles: vec![Vec::new(); names.len()],
-        ..Outcome::default()
-    };
+    let mut outcome = Outcome::of(names.len());
     let deadline = Instant::now() + TIMEOUT;
     while vms.iter().any(|vm| outcome.stopped[*vm].is_none()) {
         match machine.next(Duration::from_millis(100)) {

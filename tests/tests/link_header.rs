@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use gnomon_tests::repo;
-use hyp_abi::link::{ANSWER, BODY_MAX, Header, HelloReply, HvcReply, HvcRequest, LoadReply, MAGIC, NO_BUFFER, Verb};
+use hyp_abi::link::{
+    ANSWER, BODY_MAX, Header, HelloReply, HvcReply, HvcRequest, LinkError, LoadReply, MAGIC, NO_BUFFER, Verb,
+};
 use hyp_abi::{Call, Status, call};
 
 fn equal(out: &mut String, c: &str, rust: u64) {
@@ -52,6 +54,10 @@ fn assertions() -> String {
     equal(&mut out, "GNOMON_VERB_LOAD", Verb::Load as u64);
     equal(&mut out, "GNOMON_ANSWER", ANSWER.into());
     equal(&mut out, "GNOMON_NO_BUFFER", NO_BUFFER.into());
+    equal(&mut out, "GNOMON_OK", LinkError::None as u64);
+    equal(&mut out, "GNOMON_UNKNOWN_VERB", LinkError::UnknownVerb as u64);
+    equal(&mut out, "GNOMON_MALFORMED", LinkError::MalformedBody as u64);
+    equal(&mut out, "GNOMON_TOO_BIG", LinkError::TooBig as u64);
     layout(&mut out, "gnomon_header", Header::SIZE, Header::FIELDS);
     layout(&mut out, "gnomon_hello_reply", HelloReply::SIZE, HelloReply::FIELDS);
     layout(&mut out, "gnomon_hvc_request", HvcRequest::SIZE, HvcRequest::FIELDS);

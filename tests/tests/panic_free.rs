@@ -42,7 +42,7 @@ fn no_exit_reaches_a_panic() {
 }
 
 #[test]
-fn exits_branch_by_register_only_into_probes() {
+fn no_exit_branches_by_register() {
     let image = image();
     let table = image.address("vector_table").expect("vector_table");
     let reached = image.reach(&EXITS.map(|offset| table + offset));
@@ -56,13 +56,13 @@ fn exits_branch_by_register_only_into_probes() {
     }
 }
 
-/// The walk finds a panic where there is one: setting up the exception's own report.
+/// The walk finds a panic where there is one: the boot refuses another board's counter.
 #[test]
 fn the_walk_sees_panics() {
     let image = image();
     let start = image.address("_start").expect("_start");
     let reached = image.reach(&[start]);
-    assert!(reached.count() > 1_000);
+    assert!(reached.count() > 1_000 && !reached.panics.is_empty());
     let end = image.address("core::panicking::panic_fmt").expect("panic_fmt");
     assert!(is_panic(image.name(end)) && !is_panic(image.name(start)));
 }

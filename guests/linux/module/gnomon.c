@@ -127,7 +127,7 @@ static u32 do_hvc(struct session *s, u32 in_len, u32 *len)
 /* Repeats a resumable call until x1 says that it is finished. */
 static struct arm_smccc_1_2_regs finish(u16 number, u64 handle, u32 *steps)
 {
-	struct arm_smccc_1_2_regs regs = { .a0 = GNOMON_STATUS_TOO_BIG };
+	struct arm_smccc_1_2_regs regs;
 
 	for (*steps = 0; *steps < STEPS_MAX && !fatal_signal_pending(current);) {
 		regs = call(number, handle, UNITS);

@@ -1,6 +1,8 @@
 //! What a request asks for.
 
-use hyp_abi::link::{ANSWER, BODY_MAX, Header, HelloReply, HvcReply, HvcRequest, LoadReply, MAGIC, NO_BUFFER, Verb};
+use hyp_abi::link::{
+    ANSWER, BODY_MAX, Header, HelloReply, HvcReply, HvcRequest, LinkError, LoadReply, MAGIC, NO_BUFFER, Verb,
+};
 use hyp_abi::{Call, call};
 use rt::buffer::Shared;
 use rt::hvc;
@@ -14,16 +16,6 @@ pub struct Buffers {
     pub input: Shared,
     /// Body of the answer.
     pub output: Shared,
-}
-
-/// Values of [`Header::error`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum LinkError {
-    None = 0,
-    UnknownVerb = 1,
-    MalformedBody = 2,
-    TooBig = 3,
 }
 
 /// What to send back; the body is in the output buffer.

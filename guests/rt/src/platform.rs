@@ -68,16 +68,6 @@ impl Platform {
         }
     }
 
-    /// The initrd's bytes; empty if there is none.
-    pub fn initrd(&self) -> &'static [u8] {
-        let (start, bytes) = self.initrd;
-        if bytes == 0 {
-            return &[];
-        }
-        // SAFETY: the device tree names memory of this guest's RAM, which the loader filled and `access` lets nobody write.
-        unsafe { core::slice::from_raw_parts(start as *const u8, bytes) }
-    }
-
     /// Address and INTID of every virtio-mmio transport in the device tree.
     pub fn virtio(&self) -> &[(usize, u32)] {
         self.virtio.get(..self.virtio_count).unwrap_or(&[])
@@ -185,7 +175,7 @@ fn read(tree: Fdt<'static>) -> Platform {
     platform
 }
 
-/// The initrd's bytes.
+/// The initrd's bytes; empty if there is none.
 pub fn initrd() -> &'static [u8] {
     let (start, size) = get().initrd;
     let (base, ram) = get().ram;

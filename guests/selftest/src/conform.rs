@@ -43,7 +43,7 @@ pub fn run() {
     let point = programs::point("psci");
     let firing = firing_time(point, &mut output);
     let mut exact = 0;
-    let mut rest = platform::get().initrd();
+    let mut rest = platform::initrd();
     let (mut number, mut equal) = (0, 0);
     expect!(!rest.is_empty(), "no initrd");
     while rest.len() >= HEAD && word(rest, 0) != 0 {

@@ -8,7 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hyp_abi::link::{ANSWER, BODY_MAX, Header, HelloReply, HvcReply, HvcRequest, LoadReply, MAGIC, NO_BUFFER, Verb};
+use hyp_abi::link::{
+    ANSWER, BODY_MAX, Header, HelloReply, HvcReply, HvcRequest, LinkError, LoadReply, MAGIC, NO_BUFFER, Verb,
+};
 use hyp_abi::{ABI_VERSION, Call, Status};
 
 use super::ClientError;
@@ -174,13 +176,14 @@ impl Client {
                     header.verb, verb as u16
                 )));
             }
-            return match header.error {
-                0 => Ok(body),
-                1 => Err(ClientError::Protocol("it does not know the request".into())),
-                2 => Err(ClientError::Protocol("it finds the request malformed".into())),
-                3 => Err(ClientError::Protocol("it finds the request too big".into())),
-                n => Err(ClientError::Protocol(format!("error {n}"))),
+            let why = match LinkError::from_number(header.error) {
+                Some(LinkError::None) => return Ok(body),
+                Some(LinkError::UnknownVerb) => "it does not know the request".into(),
+                Some(LinkError::MalformedBody) => "it finds the request malformed".into(),
+                Some(LinkError::TooBig) => "it finds the request too big".into(),
+                None => format!("error {}", header.error),
             };
+            return Err(ClientError::Protocol(why));
         }
     }
 

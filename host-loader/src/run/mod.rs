@@ -94,6 +94,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Of so many VMs, nothing known yet.
+    pub fn of(vms: usize) -> Outcome {
+        Outcome {
+            stopped: vec![None; vms],
+            consoles: vec![Vec::new(); vms],
+            ..Outcome::default()
+        }
+    }
+
     /// Whether the hypervisor ran to its end and no VM faulted.
     pub fn is_good(&self) -> bool {
         let fault = self.stopped.iter().flatten().any(is_fault);
@@ -186,11 +195,7 @@ fn drive(
     mut see: impl FnMut(&Machine, Option<&Event>) -> io::Result<()>,
 ) -> Result<Outcome> {
     let names: Vec<String> = system.vms.iter().map(|vm| vm.name.clone()).collect();
-    let mut outcome = Outcome {
-        stopped: vec![None; names.len()],
-        consoles: vec![Vec::new(); names.len()],
-        ..Outcome::default()
-    };
+    let mut outcome = Outcome::of(names.len());
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     loop {
         let event = machine.next(POLL);

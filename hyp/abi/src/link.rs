@@ -19,7 +19,7 @@ record! {
         pub verb: u16,
         /// Chosen by the host, repeated in the answer.
         pub seq: u16,
-        /// 0 in requests; in answers 0 = understood, 1 = unknown verb, 2 = malformed body, 3 = body too big.
+        /// 0 in requests; in answers a [`LinkError`].
         pub error: u32,
     }
 }
@@ -36,6 +36,33 @@ pub enum Verb {
     Load = 3,
     /// The monitor stops its VM after answering.
     Quit = 4,
+}
+
+/// Values of [`Header::error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum LinkError {
+    /// Understood.
+    None = 0,
+    /// No such verb.
+    UnknownVerb = 1,
+    /// The body is not what the verb takes.
+    MalformedBody = 2,
+    /// The body, or the answer it asks for, is larger than [`BODY_MAX`].
+    TooBig = 3,
+}
+
+impl LinkError {
+    /// From the number in a header.
+    pub const fn from_number(n: u32) -> Option<Self> {
+        Some(match n {
+            0 => Self::None,
+            1 => Self::UnknownVerb,
+            2 => Self::MalformedBody,
+            3 => Self::TooBig,
+            _ => return None,
+        })
+    }
 }
 
 /// Bit of `verb` that marks an answer.

@@ -14,7 +14,7 @@ pub const PROBES_MAX: usize = 4;
 /// Words of the longest chain: saving and restoring, and for each probe its filter, its call, and what it may change.
 pub const WORDS_MAX: usize = 5 + PROBES_MAX * (FILTER_WORDS_MAX + 1) + (PROBES_MAX - 1) * 3;
 /// Most words of a filter: the CPU's block, the context in it, load, compare, branch.
-pub const FILTER_WORDS_MAX: usize = 5;
+const FILTER_WORDS_MAX: usize = 5;
 /// Highest VM that a filter can ask for: the immediate of `CMP`.
 pub const VM_MAX: u32 = 0xfff;
 /// What a chain adds to the time of one firing, for each of its probes, beyond the point's own code of at least

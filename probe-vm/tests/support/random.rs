@@ -42,9 +42,7 @@ pub const MEM: usize = 64;
 /// Bytes of stack used in each frame.
 const STACK: i16 = 48;
 
-pub const fn slot(op: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
-    op as u64 | (dst as u64) << 8 | (src as u64) << 12 | (off as u16 as u64) << 16 | (imm as u32 as u64) << 32
-}
+pub use probe_vm::conformance::suite::slot;
 
 /// r9 points at the memory, r8 counts loops, r10 is the stack: never operated on.
 const DATA: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 7];

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use gnomon_tests::{repo, vm};
 use probe_vm::conformance::Batch;
+use probe_vm::conformance::suite::slot;
 use probe_vm::env::{environment, layout};
 use probe_vm::image::{MapSpec, Name, ProgramSpec, encode};
 use probe_vm::maps::{MapDef, MapKind};
@@ -19,10 +20,6 @@ use rows::Case;
 const MEMORY_AT: usize = 16;
 const EXIT: u8 = 0x95;
 const CALL: u8 = 0x85;
-
-const fn slot(op: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
-    op as u64 | (dst as u64) << 8 | (src as u64) << 12 | (off as u16 as u64) << 16 | (imm as u32 as u64) << 32
-}
 
 /// `r = address of the map's value + offset`.
 const fn value(r: u8, offset: usize) -> [u64; 2] {

@@ -32,7 +32,8 @@ pub fn cases() -> Vec<Case> {
     out
 }
 
-const fn slot(op: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
+/// One slot of a program, from its fields (RFC 9669 section 3).
+pub const fn slot(op: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
     op as u64 | (dst as u64) << 8 | (src as u64) << 12 | (off as u16 as u64) << 16 | (imm as u32 as u64) << 32
 }
 

@@ -11,7 +11,7 @@ use verifier::cost::A64Class;
 use verifier::insn::{Insn, Op};
 
 /// Fields of a point that come in registers, from x1 on: all that a context has behind its header.
-pub const FIELD_REGS: u32 = 4;
+const FIELD_REGS: u32 = 4;
 /// Register of the path.
 const PATH: Reg = Reg(5);
 /// Holds the time until it is stored.
