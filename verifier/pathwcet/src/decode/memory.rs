@@ -107,14 +107,9 @@ pub(super) fn exclusive(class: &str, bits: u32) -> Option<Op> {
     let rt = zr(bits, 0);
     match class {
         "LDSTEXCL" => ordered(bits, size, addr),
-        "LSE_ATOMIC" => Some(Op::Atomic {
-            rd: rt,
-            rd2: ZR,
-            status: ZR,
-            size,
-            addr,
-        }),
-        "RCPC3" => Some(Op::Atomic {
+        // Compare and swap is of this class too, but shares the fields of the exclusives (Arm ARM C4.1.94).
+        "LSE_ATOMIC" if field(bits, 29, 24) == 0b00_1000 => ordered(bits, size, addr),
+        "LSE_ATOMIC" | "RCPC3" => Some(Op::Atomic {
             rd: rt,
             rd2: ZR,
             status: ZR,
@@ -134,7 +129,9 @@ fn ordered(bits: u32, size: u8, addr: Address) -> Option<Op> {
         field(bits, 21, 21) == 1,
     );
     Some(match (o2, load, o1) {
-        // CAS: old value to rs. CASP (o2 = 0, o1 = 1, size 0x) is refused below by its size bits.
+        // CASP, which writes two registers, where the pairs of the exclusives have bit 31 set.
+        (false, _, true) if field(bits, 31, 31) == 0 => return None,
+        // CAS: old value to rs.
         (true, _, true) => Op::Atomic {
             rd: rs,
             rd2: ZR,
@@ -164,7 +161,6 @@ fn ordered(bits: u32, size: u8, addr: Address) -> Option<Op> {
             size,
             addr,
         },
-        (false, false, true) if field(bits, 31, 31) == 0 => return None,
         (false, false, pair) => Op::Atomic {
             rd: ZR,
             rd2: ZR,
@@ -217,5 +213,32 @@ pub(super) fn vector(class: &str, mnemonic: &str, bits: u32) -> Option<Op> {
             Some(Op::None)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::decode::decode;
+    use crate::inst::Op;
+
+    #[test]
+    fn compare_and_swap_writes_the_register_it_compares() {
+        // cas w1, w2, [x3]; casal x1, x2, [x3]
+        for (word, bytes) in [(0x88a1_7c62, 4), (0xc8e1_fc62, 8)] {
+            let op = decode(0, word).unwrap().op;
+            let Op::Atomic { rd, size, .. } = op else {
+                panic!("{op:?}")
+            };
+            assert_eq!((rd, size), (1, bytes));
+        }
+        // casp and caspal x0, x1, x2, x3, [x4]: two registers.
+        for word in [0x4820_7c82, 0x4860_fc82] {
+            assert!(decode(0, word).is_err(), "{word:#x}");
+        }
+        // ldxp x0, x1, [x4] and ldadd x1, x2, [x3] are what they were.
+        for (word, written) in [(0xc87f_0480, 0), (0xf821_0062, 2)] {
+            let op = decode(0, word).unwrap().op;
+            assert!(matches!(op, Op::Atomic { rd, .. } if rd == written), "{op:?}");
+        }
     }
 }
