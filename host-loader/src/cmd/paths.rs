@@ -37,13 +37,13 @@ pub struct Args {
     /// The hypervisor's ELF file; without it, the one that is built.
     pub hypervisor: Option<PathBuf>,
     /// Write the table into the file, for admission.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "path")]
     pub patch: bool,
     /// Show the worst path of one, block by block.
     #[arg(long, value_name = "NAME")]
     pub path: Option<String>,
     /// Fail if a path has no bound.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "path")]
     pub all: bool,
     /// Print JSON.
     #[arg(long)]

@@ -10,6 +10,7 @@ use pathwcet::explore::{Limits, OnPanic, Outcome, Query, explore};
 use pathwcet::inst::SP;
 use pathwcet::range::Range;
 use pathwcet::state::{State, Symbols};
+use probe_vm::jit::chain;
 
 use super::cases::{Case, Span, Vector};
 use super::ground::{Ground, Start, sysreg};
@@ -58,7 +59,7 @@ pub struct Analysis {
     pub failures: Vec<Failure>,
     /// Loops met: header → (most turns, declared).
     pub loops: BTreeMap<u64, (u32, bool)>,
-    /// By point: cost of its dearest site while one probe that does nothing is attached; `None`: not bounded.
+    /// By point: what one probe costs there beyond its own code, at the dearest site; `None`: not bounded.
     pub fire: [Option<u64>; POINTS],
 }
 
@@ -267,7 +268,7 @@ fn merge(out: &mut Analysis, run: &Run<'_>, outcome: Outcome) {
     }
 }
 
-/// Cost of firing: from a site's block back behind the site.
+/// Cost of firing for each probe: from a site's block back behind the site, and its share of the chain.
 fn fire(ground: &Ground) -> [Option<u64>; POINTS] {
     let mut out = [Some(0); POINTS];
     for site in &ground.sites {
@@ -281,7 +282,29 @@ fn fire(ground: &Ground) -> [Option<u64>; POINTS] {
         let mut stops = ground.stops();
         stops.insert(site.at + 4);
         let found = bound(ground, site.block, stops, FIRE_STEPS_MAX, start, symbols).ok();
-        *cost = cost.zip(found).map(|(cost, found)| cost.max(found.bound));
+        let found = found.and_then(|found| charge(found.bound));
+        *cost = cost.zip(found).map(|(cost, found)| cost.max(found));
     }
     out
+}
+
+/// What one probe is charged at a site whose block costs `block`: where a filter or several probes are attached, each has its share of
+/// the code between. That share is stated for blocks of a least length; a shorter one is not bounded.
+fn charge(block: u64) -> Option<u64> {
+    (block >= chain::SITE_LEAST).then(|| block + chain::PER_PROBE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_charged_its_share_of_the_chain() {
+        assert_eq!(charge(chain::SITE_LEAST), Some(chain::SITE_LEAST + chain::PER_PROBE));
+        assert_eq!(
+            charge(chain::SITE_LEAST - 1),
+            None,
+            "the share is not stated for so short a block"
+        );
+    }
 }
