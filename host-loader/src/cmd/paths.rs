@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::Status;
 use crate::dist::Dist;
-use crate::paths::analyse::{Analysis, PathBound, analyse};
+use crate::paths::analyse::{Analysis, PathBound, STEPS_MAX, analyse};
 use crate::paths::cases;
 use crate::paths::ground::Ground;
 use crate::paths::table;
@@ -30,6 +30,7 @@ use crate::render::accepted::grouped;
 ///
 ///     gnomon paths
 ///     gnomon paths --path irq.vtimer
+///     gnomon paths --case "hvc notify"
 ///     gnomon paths target/gnomon/hyp-el2 --patch --json
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -42,6 +43,12 @@ pub struct Args {
     /// Show the worst path of one, block by block.
     #[arg(long, value_name = "NAME")]
     pub path: Option<String>,
+    /// Analyse one case alone, also one that is marked as open.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["path", "patch"])]
+    pub case: Option<String>,
+    /// Abstract instructions after which a case is given up.
+    #[arg(long, value_name = "N", default_value_t = STEPS_MAX)]
+    pub steps: u64,
     /// Fail if a path has no bound.
     #[arg(long, conflicts_with = "path")]
     pub all: bool,
@@ -99,6 +106,8 @@ pub fn worst(hypervisor: Option<&Path>, name: &str) -> Result<Status> {
         hypervisor: hypervisor.map(Path::to_path_buf),
         patch: false,
         path: Some(name.to_owned()),
+        case: None,
+        steps: STEPS_MAX,
         all: false,
         json: false,
     })
@@ -118,8 +127,13 @@ pub fn run(args: Args) -> Result<Status> {
         let path = PathId::from_name(name).ok_or_else(|| miette!("no path is called `{name}`"))?;
         cases.retain(|c| c.paths.contains(&path));
     }
+    if let Some(name) = &args.case {
+        cases.retain(|c| c.name == *name);
+        let case = cases.first_mut().ok_or_else(|| miette!("no case is called `{name}`"))?;
+        case.open = None;
+    }
     let began = Instant::now();
-    let analysis = analyse(&ground, &cases);
+    let analysis = analyse(&ground, &cases, args.steps);
     let seconds = began.elapsed().as_secs_f64();
     if args.patch {
         table::patch(&mut bytes, &table::of(&analysis))

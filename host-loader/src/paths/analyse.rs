@@ -19,7 +19,7 @@ use super::ground::{Ground, Start, sysreg};
 const SLOT: u64 = 1;
 
 /// Abstract instructions of one run: a build must end.
-const STEPS_MAX: u64 = 120_000;
+pub const STEPS_MAX: u64 = 120_000;
 
 /// The same of one firing, which is a few dozen instructions.
 const FIRE_STEPS_MAX: u64 = 10_000;
@@ -76,8 +76,8 @@ enum Divide {
     Intid,
 }
 
-/// Bounds every path. Runs are spread over the host's cores.
-pub fn analyse(ground: &Ground, cases: &[Case]) -> Analysis {
+/// Bounds every path, each run within `steps` abstract instructions. Runs are spread over the host's cores.
+pub fn analyse(ground: &Ground, cases: &[Case], steps: u64) -> Analysis {
     let runs: Vec<Run<'_>> = cases.iter().flat_map(runs_of).collect();
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Result<Outcome, String>)>> = Mutex::new(Vec::new());
@@ -88,7 +88,7 @@ pub fn analyse(ground: &Ground, cases: &[Case]) -> Analysis {
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some((i, run)) = take(&next, &runs) {
-                    let outcome = one(ground, run);
+                    let outcome = one(ground, run, steps);
                     if let Ok(mut done) = done.lock() {
                         done.push((i, outcome));
                     }
@@ -127,7 +127,7 @@ fn runs_of(case: &Case) -> Vec<Run<'_>> {
     runs
 }
 
-fn one(ground: &Ground, run: &Run<'_>) -> Result<Outcome, String> {
+fn one(ground: &Ground, run: &Run<'_>, steps: u64) -> Result<Outcome, String> {
     if let Some(why) = &run.case.open {
         return Err(why.clone());
     }
@@ -135,7 +135,7 @@ fn one(ground: &Ground, run: &Run<'_>) -> Result<Outcome, String> {
     let mut symbols = Symbols::default();
     let mut start = ground.start(&mut symbols, SLOT, run.case.vector);
     suppose(&mut start.state, &mut symbols, run);
-    let outcome = bound(ground, entry, ground.stops(), STEPS_MAX, start, symbols)?;
+    let outcome = bound(ground, entry, ground.stops(), steps, start, symbols)?;
     for class in outcome.classes.keys() {
         match class.and_then(PathId::from_number) {
             None => return Err("an end that counts as no path".to_owned()),
