@@ -88,7 +88,7 @@ unsafe extern "C" {
 
 /// What each CPU sets up for itself.
 fn init_this(state: &mut State) {
-    gic::init_cpu(state.cpu.id.into());
+    gic::init_cpu(state.cpu.id as usize);
     pmu::init();
     trap_registers();
     state.cpu.auxiliary = world::has_auxiliary();

@@ -1,7 +1,6 @@
 //! The board's GICv3: all interrupts come to EL2 as group 1, priority drop and deactivation apart.
 
-use crate::board::{GICD, GICR};
-use crate::mmio::{read32, write32, write64};
+use crate::board::{self, DISTRIBUTOR};
 use crate::reg::{isb, sysreg};
 
 sysreg! {
@@ -25,16 +24,19 @@ pub const VIRTUAL_TIMER: u32 = 27;
 /// Physical timer of EL1 (PPI).
 pub const PHYSICAL_TIMER: u32 = 30;
 
-const GICD_CTLR: u64 = GICD;
-const GICD_TYPER: u64 = GICD + 4;
-const GICD_IGROUPR: u64 = GICD + 0x80;
-const GICD_ISENABLER: u64 = GICD + 0x100;
-const GICD_ICENABLER: u64 = GICD + 0x180;
-const GICD_IPRIORITYR: u64 = GICD + 0x400;
-const GICD_ICFGR: u64 = GICD + 0xc00;
-const GICD_IROUTER: u64 = GICD + 0x6000;
+const GICD_CTLR: u64 = 0;
+const GICD_TYPER: u64 = 4;
+const GICD_IGROUPR: u64 = 0x80;
+const GICD_ISENABLER: u64 = 0x100;
+const GICD_ICENABLER: u64 = 0x180;
+const GICD_IPRIORITYR: u64 = 0x400;
+const GICD_ICFGR: u64 = 0xc00;
+const GICD_IROUTER: u64 = 0x6000;
 const GICR_WAKER: u64 = 0x14;
-const GICR_SGI: u64 = 0x1_0000;
+const GICR_IGROUPR0: u64 = 0x1_0080;
+const GICR_ISENABLER0: u64 = 0x1_0100;
+const GICR_ICENABLER0: u64 = 0x1_0180;
+const GICR_IPRIORITYR: u64 = 0x1_0400;
 
 const CTLR_RWP: u32 = 1 << 31;
 const CTLR_ARE: u32 = 1 << 4;
@@ -56,40 +58,37 @@ fn wait(mut done: impl FnMut() -> bool) {
 
 /// Distributor: every SPI group 1, disabled, level, one priority. Once, by the boot CPU.
 pub fn init_distributor() {
-    write32(GICD_CTLR, 0);
-    wait(|| read32(GICD_CTLR) & CTLR_RWP == 0);
-    let lines = u64::from(read32(GICD_TYPER) & 0x1f) + 1;
+    DISTRIBUTOR.write32(GICD_CTLR, 0);
+    wait(|| DISTRIBUTOR.read32(GICD_CTLR) & CTLR_RWP == 0);
+    let lines = u64::from(DISTRIBUTOR.read32(GICD_TYPER) & 0x1f) + 1;
     for n in 1..lines {
-        write32(GICD_ICENABLER + 4 * n, u32::MAX);
-        write32(GICD_IGROUPR + 4 * n, u32::MAX);
-        write32(GICD_ICFGR + 8 * n, 0);
-        write32(GICD_ICFGR + 8 * n + 4, 0);
+        DISTRIBUTOR.write32(GICD_ICENABLER + 4 * n, u32::MAX);
+        DISTRIBUTOR.write32(GICD_IGROUPR + 4 * n, u32::MAX);
+        DISTRIBUTOR.write32(GICD_ICFGR + 8 * n, 0);
+        DISTRIBUTOR.write32(GICD_ICFGR + 8 * n + 4, 0);
         for word in 0..8 {
-            write32(GICD_IPRIORITYR + 32 * n + 4 * word, PRIORITY_4);
+            DISTRIBUTOR.write32(GICD_IPRIORITYR + 32 * n + 4 * word, PRIORITY_4);
         }
     }
-    write32(GICD_CTLR, CTLR_ARE);
-    write32(GICD_CTLR, CTLR_ARE | CTLR_GROUP1);
-    wait(|| read32(GICD_CTLR) & CTLR_RWP == 0);
+    DISTRIBUTOR.write32(GICD_CTLR, CTLR_ARE);
+    DISTRIBUTOR.write32(GICD_CTLR, CTLR_ARE | CTLR_GROUP1);
+    wait(|| DISTRIBUTOR.read32(GICD_CTLR) & CTLR_RWP == 0);
 }
 
 /// Redistributor and CPU interface of CPU `cpu`, by that CPU.
 ///
 /// Without EL3 firmware the GIC has a single security state and PPIs and SGIs reset to group 0: group 1 is chosen here.
-pub fn init_cpu(cpu: u64) {
-    let rd = GICR + cpu * 0x2_0000;
-    let sgi = rd + GICR_SGI;
-    write32(rd + GICR_WAKER, read32(rd + GICR_WAKER) & !WAKER_SLEEP);
-    wait(|| read32(rd + GICR_WAKER) & WAKER_ASLEEP == 0);
-    write32(sgi + 0x180, u32::MAX); // GICR_ICENABLER0
-    write32(sgi + 0x80, u32::MAX); // GICR_IGROUPR0
+pub fn init_cpu(cpu: usize) {
+    let own = board::redistributor(cpu);
+    own.write32(GICR_WAKER, own.read32(GICR_WAKER) & !WAKER_SLEEP);
+    wait(|| own.read32(GICR_WAKER) & WAKER_ASLEEP == 0);
+    own.write32(GICR_ICENABLER0, u32::MAX);
+    own.write32(GICR_IGROUPR0, u32::MAX);
     for word in 0..8 {
-        write32(sgi + 0x400 + 4 * word, PRIORITY_4);
+        own.write32(GICR_IPRIORITYR + 4 * word, PRIORITY_4);
     }
-    write32(
-        sgi + 0x100,
-        0xffff | 1 << MAINTENANCE | 1 << HYP_TIMER | 1 << VIRTUAL_TIMER | 1 << PHYSICAL_TIMER,
-    ); // GICR_ISENABLER0
+    let ours = 1 << MAINTENANCE | 1 << HYP_TIMER | 1 << VIRTUAL_TIMER | 1 << PHYSICAL_TIMER;
+    own.write32(GICR_ISENABLER0, 0xffff | ours);
     SRE::write(0xf); // SRE, DFB, DIB, EL1 may use the system registers
     isb();
     PMR::write(0xff);
@@ -104,15 +103,15 @@ pub fn enable_spi(intid: u32, edge: bool, cpu: u64) {
     let (n, bit) = (u64::from(intid / 32), 1 << (intid % 32));
     let config = GICD_ICFGR + 4 * u64::from(intid / 16);
     let edge_bit = 2 << (2 * (intid % 16));
-    let old = read32(config);
-    write32(config, if edge { old | edge_bit } else { old & !edge_bit });
-    write64(GICD_IROUTER + 8 * u64::from(intid), cpu);
-    write32(GICD_ISENABLER + 4 * n, bit);
+    let old = DISTRIBUTOR.read32(config);
+    DISTRIBUTOR.write32(config, if edge { old | edge_bit } else { old & !edge_bit });
+    DISTRIBUTOR.write64(GICD_IROUTER + 8 * u64::from(intid), cpu);
+    DISTRIBUTOR.write32(GICD_ISENABLER + 4 * n, bit);
 }
 
 /// Disables SPI `intid`: its VM has stopped.
 pub fn disable_spi(intid: u32) {
-    write32(GICD_ICENABLER + 4 * u64::from(intid / 32), 1 << (intid % 32));
+    DISTRIBUTOR.write32(GICD_ICENABLER + 4 * u64::from(intid / 32), 1 << (intid % 32));
 }
 
 /// Interrupts CPU `cpu` (affinity 0.0.0.cpu) by SGI `intid`.

@@ -10,6 +10,7 @@ use hyp_core::dispatch::irq::CROSS_CPU;
 use hyp_core::vcpu::Vcpu;
 use hyp_core::vgic::{LRS_MAX, Lr, LrFile, hcr};
 
+use crate::board::{self, Redistributor};
 use crate::reg::{isb, sysreg};
 use crate::uart::CONSOLE;
 use crate::{gic, memory, time, world};
@@ -53,7 +54,7 @@ const RECEIVED: usize = 64;
 /// Devices of this CPU that the dispatcher reaches.
 pub struct Board {
     /// Redistributor of this CPU.
-    pub redistributor: u64,
+    pub redistributor: Redistributor,
     /// The boot configuration, from which VMs start again.
     pub config: Option<Config<'static>>,
     demux: Demux,
@@ -64,7 +65,7 @@ impl Board {
     /// Before boot.
     pub const fn new() -> Self {
         Self {
-            redistributor: crate::board::GICR,
+            redistributor: board::redistributor(0),
             config: None,
             demux: Demux::new(),
             received: Deque::new(),

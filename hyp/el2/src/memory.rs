@@ -45,7 +45,8 @@ pub fn clear(to: u64, len: u64) {
     if !is_guest_ram(to, len) || (to | len) % ZERO_BLOCK_MAX != 0 {
         return;
     }
-    crate::mmu::zero_to_coherency(to, len);
+    // SAFETY: 1. The range is mapped RAM outside the image.
+    unsafe { crate::mmu::zero_to_coherency(to, len) };
 }
 
 /// Most bytes of one DC ZVA (DCZID_EL0.BS is at most 9).

@@ -303,10 +303,14 @@ pub fn clean_to_coherency(start: u64, len: u64) {
 
 /// Zeroes `[start, start + len)`, memory of guests, and cleans and invalidates it to the point of coherency. Bounds are
 /// multiples of what DC ZVA zeroes; EL2 may use it on every core (DCZID_EL0.DZP is for lower levels, Arm ARM D17.2.37).
-pub fn zero_to_coherency(start: u64, len: u64) {
+///
+/// # Safety
+///
+/// The range is mapped read-write and holds no object of EL2's.
+pub unsafe fn zero_to_coherency(start: u64, len: u64) {
     let block = 4 << (DCZID::read() & 0xf);
     for at in (start..start + len).step_by(block) {
-        // SAFETY: 1. The block lies in the range, which is mapped read-write and holds no object of ours.
+        // SAFETY: 1. The block lies in the range, which the caller may have zeroed.
         unsafe { core::arch::asm!("dc zva, {}", in(reg) at, options(nostack, preserves_flags)) };
     }
     clean_to_coherency(start, len);

@@ -93,7 +93,7 @@ pub fn build(blocks: &mut Blocks) -> Result<(u32, u32), BadConfig> {
         state.cpu.focus = header.focus as u8;
         state.cpu.slice = slice;
         state.board.config = Some(config);
-        state.board.redistributor = board::GICR + u64::from(index) * REDIST_BYTES;
+        state.board.redistributor = board::redistributor(index as usize);
     }
     let mut placed = [Placed::default(); VMS_MAX];
     for record in config.vcpus() {

@@ -10,19 +10,18 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use heapless::Deque;
 use hyp_abi::console::{Mux, Stream};
 
-use crate::board::UART;
-use crate::mmio::{read32, write32};
+use crate::board::PL011;
 use crate::percpu::CPUS;
 use crate::turn::Turns;
 
-const DR: u64 = UART;
-const FR: u64 = UART + 0x18;
-const IBRD: u64 = UART + 0x24;
-const LCR_H: u64 = UART + 0x2c;
-const CR: u64 = UART + 0x30;
-const IMSC: u64 = UART + 0x38;
-const MIS: u64 = UART + 0x40;
-const ICR: u64 = UART + 0x44;
+const DR: u64 = 0;
+const FR: u64 = 0x18;
+const IBRD: u64 = 0x24;
+const LCR_H: u64 = 0x2c;
+const CR: u64 = 0x30;
+const IMSC: u64 = 0x38;
+const MIS: u64 = 0x40;
+const ICR: u64 = 0x44;
 
 const FR_RXFE: u32 = 1 << 4;
 const FR_TXFF: u32 = 1 << 5;
@@ -94,14 +93,14 @@ impl Uart {
 
     /// Enables the device with FIFOs and receive interrupts; the divisor stays as firmware left it where it is set.
     pub fn init(&mut self) {
-        write32(CR, 0);
-        if read32(IBRD) == 0 {
-            write32(IBRD, 13); // 24 MHz / (16 * 115200)
+        PL011.write32(CR, 0);
+        if PL011.read32(IBRD) == 0 {
+            PL011.write32(IBRD, 13); // 24 MHz / (16 * 115200)
         }
-        write32(LCR_H, LCR_FIFO);
-        write32(ICR, 0x7ff);
-        write32(IMSC, INT_RX | INT_RT);
-        write32(CR, CR_ON);
+        PL011.write32(LCR_H, LCR_FIFO);
+        PL011.write32(ICR, 0x7ff);
+        PL011.write32(IMSC, INT_RX | INT_RT);
+        PL011.write32(CR, CR_ON);
     }
 
     /// Bytes that the ring has room for.
@@ -112,10 +111,10 @@ impl Uart {
     /// Sends one byte of `stream`; bytes that do not fit (see [`Shared::has_room`]) are dropped.
     pub fn put(&mut self, stream: Stream, byte: u8) {
         for &raw in self.mux.encode(stream, byte).as_slice() {
-            if self.ring.is_empty() && read32(FR) & FR_TXFF == 0 {
-                write32(DR, raw.into());
+            if self.ring.is_empty() && PL011.read32(FR) & FR_TXFF == 0 {
+                PL011.write32(DR, raw.into());
             } else if self.ring.push_back(raw).is_ok() {
-                write32(IMSC, INT_RX | INT_RT | INT_TX);
+                PL011.write32(IMSC, INT_RX | INT_RT | INT_TX);
             }
         }
     }
@@ -134,28 +133,28 @@ impl Uart {
     /// Serves the interrupt: refills the FIFO and hands up to [`BURST`] received bytes to `take`.
     pub fn interrupt(&mut self, mut take: impl FnMut(u8)) {
         // The receive interrupts end by reading (DDI 0183 §2.8): cleared here, they would not come back for bytes left in the FIFO.
-        write32(ICR, read32(MIS) & !(INT_RX | INT_RT));
+        PL011.write32(ICR, PL011.read32(MIS) & !(INT_RX | INT_RT));
         self.pump();
         for _ in 0..BURST {
-            if read32(FR) & FR_RXFE != 0 {
+            if PL011.read32(FR) & FR_RXFE != 0 {
                 break;
             }
-            take(read32(DR) as u8);
+            take(PL011.read32(DR) as u8);
         }
     }
 
     fn pump(&mut self) {
         for _ in 0..BURST {
-            if read32(FR) & FR_TXFF != 0 {
+            if PL011.read32(FR) & FR_TXFF != 0 {
                 return;
             }
             match self.ring.pop_front() {
-                Some(raw) => write32(DR, raw.into()),
+                Some(raw) => PL011.write32(DR, raw.into()),
                 None => break,
             }
         }
         if self.ring.is_empty() {
-            write32(IMSC, INT_RX | INT_RT);
+            PL011.write32(IMSC, INT_RX | INT_RT);
         }
     }
 
@@ -163,8 +162,8 @@ impl Uart {
     pub fn flush(&mut self) {
         while let Some(raw) = self.ring.pop_front() {
             // Each byte leaves in bounded time, and no VM runs any more.
-            while read32(FR) & FR_TXFF != 0 {}
-            write32(DR, raw.into());
+            while PL011.read32(FR) & FR_TXFF != 0 {}
+            PL011.write32(DR, raw.into());
         }
     }
 }

@@ -8,7 +8,6 @@ use hyp_core::vcpu::{El1, Fp, Vcpu};
 use hyp_core::vgic::{Leaving, Lr, LrFile, SavedLrs};
 
 use crate::machine::{Board, ICH_HCR, LIST_REGISTERS};
-use crate::mmio::{read32, write32};
 use crate::reg::{isb, sysreg};
 
 sysreg! {
@@ -29,7 +28,7 @@ const CPTR_BASE: u64 = 0x33ff | 1 << 20;
 const CPTR_FP: u64 = 1 << 10;
 /// PPIs of the two EL1 timers in GICR_ISACTIVER0.
 const TIMER_PPIS: u32 = 1 << 27 | 1 << 30;
-/// From a redistributor's base.
+// Of a redistributor.
 const ISACTIVER0: u64 = 0x1_0300;
 const ICACTIVER0: u64 = 0x1_0380;
 
@@ -167,7 +166,7 @@ fn save_interrupts(leaving: Leaving, saved: &mut SavedLrs, board: &Board) {
     } else {
         0
     };
-    let active = read32(board.redistributor + ISACTIVER0) & TIMER_PPIS;
+    let active = board.redistributor.read32(ISACTIVER0) & TIMER_PPIS;
     saved.save(leaving.full, hcr, active);
     each_list_register!(N => {
         if leaving.full >> N & 1 != 0 {
@@ -175,13 +174,13 @@ fn save_interrupts(leaving: Leaving, saved: &mut SavedLrs, board: &Board) {
         }
     });
     if active != 0 {
-        write32(board.redistributor + ICACTIVER0, active);
+        board.redistributor.write32(ICACTIVER0, active);
     }
 }
 
 /// The timers' physical interrupts on this CPU are active no more.
 pub fn end_timers(board: &Board) {
-    write32(board.redistributor + ICACTIVER0, TIMER_PPIS);
+    board.redistributor.write32(ICACTIVER0, TIMER_PPIS);
 }
 
 /// Loads what is saved; `stale` list registers hold something of the vCPU that left.
@@ -198,7 +197,7 @@ fn load_interrupts(saved: &mut SavedLrs, board: &mut Board, stale: u32) {
     ICH_HCR::write(saved.hcr().into());
     let active = saved.take_more(crate::gic::deactivate);
     if active != 0 {
-        write32(board.redistributor + ISACTIVER0, active);
+        board.redistributor.write32(ISACTIVER0, active);
     }
     saved.loaded();
 }
