@@ -35,6 +35,9 @@ pub struct Sched {
     priority: [u8; SLOTS],
     /// Slot that runs; [`NONE`] when idle.
     current: u8,
+    /// Who runs next, or whether its time slice is timed, may have changed since this was last taken
+    /// ([`Self::take_changed`]). An exit that leaves it false has nothing to choose.
+    pub changed: bool,
 }
 
 const NONE: u8 = u8::MAX;
@@ -55,6 +58,7 @@ impl Sched {
             turn: [0; PRIORITIES],
             priority: [0; SLOTS],
             current: NONE,
+            changed: false,
         }
     }
 
@@ -69,6 +73,12 @@ impl Sched {
         *p = priority;
         self.present |= bit(slot);
         true
+    }
+
+    /// Whether the choice must be made again; it counts as made from now on.
+    #[inline(always)]
+    pub const fn take_changed(&mut self) -> bool {
+        core::mem::replace(&mut self.changed, false)
     }
 
     /// The slot that runs, `None` when idle.
@@ -107,6 +117,7 @@ impl Sched {
         let level = self.level(slot);
         self.ready[level] |= bit(slot);
         self.levels |= 1 << level;
+        self.changed = true;
         match self.current() {
             Some(c) if self.level(c) >= level => Resched::Stay,
             _ => Resched::Switch,
@@ -121,6 +132,7 @@ impl Sched {
         if self.ready[level] == 0 {
             self.levels &= !(1 << level);
         }
+        self.changed = true;
         if self.current() == Some(slot) {
             self.turn[level] = ((slot + 1) % SLOTS) as u8;
             self.current = NONE;
@@ -137,6 +149,7 @@ impl Sched {
         match self.current() {
             Some(c) if self.needs_slice() => {
                 self.turn[self.level(c)] = ((c + 1) % SLOTS) as u8;
+                self.changed = true;
                 Resched::Switch
             }
             _ => Resched::Stay,

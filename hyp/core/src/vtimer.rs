@@ -45,13 +45,18 @@ impl Vtimer {
 }
 
 /// Deadlines of the vCPUs of one CPU that are not running, by slot.
+///
+/// A tournament: each node of a binary tree over the slots names the slot of the earlier deadline below it. So every change
+/// takes the same time, whichever deadline it concerns.
 #[derive(Clone, Debug)]
 pub struct Wakeups {
-    armed: u32,
+    /// `Instant::MAX`: none.
     at: [Instant; SLOTS],
-    /// The least armed time; `Instant::MAX` if none.
-    nearest: Instant,
+    /// Node 1 is the root, 2n and 2n + 1 are below n, and slot s is node `SLOTS` + s.
+    earliest: [u8; 2 * SLOTS],
 }
+
+const _: () = assert!(SLOTS.is_power_of_two());
 
 impl Default for Wakeups {
     fn default() -> Self {
@@ -62,61 +67,66 @@ impl Default for Wakeups {
 impl Wakeups {
     /// None armed.
     pub const fn new() -> Self {
-        Self {
-            armed: 0,
-            at: [Instant::MAX; SLOTS],
-            nearest: Instant::MAX,
+        let mut earliest = [0; 2 * SLOTS];
+        let mut node = 2 * SLOTS - 1;
+        while node > 0 {
+            earliest[node] = if node >= SLOTS {
+                (node - SLOTS) as u8
+            } else {
+                earliest[2 * node]
+            };
+            node -= 1;
         }
+        Self {
+            at: [Instant::MAX; SLOTS],
+            earliest,
+        }
+    }
+
+    #[inline(always)]
+    fn deadline(&self, slot: u8) -> Instant {
+        self.at[usize::from(slot) % SLOTS]
     }
 
     /// Arms `slot` for `deadline`, or disarms it. *Hot.* Slots that do not exist change nothing.
     #[inline]
     pub fn set(&mut self, slot: usize, deadline: Option<Instant>) {
         let Some(at) = self.at.get_mut(slot) else { return };
-        let before = *at;
         *at = deadline.unwrap_or(Instant::MAX);
-        let bit = 1 << (slot % SLOTS);
-        self.armed = if deadline.is_some() {
-            self.armed | bit
-        } else {
-            self.armed & !bit
-        };
-        if *at <= self.nearest {
-            self.nearest = *at;
-        } else if before == self.nearest {
-            self.nearest = self.least();
+        let mut node = SLOTS + slot;
+        for _ in 0..SLOTS.ilog2() {
+            node /= 2;
+            let left = self.earliest[2 * node % (2 * SLOTS)];
+            let right = self.earliest[(2 * node + 1) % (2 * SLOTS)];
+            self.earliest[node % SLOTS] = if self.deadline(left) <= self.deadline(right) {
+                left
+            } else {
+                right
+            };
         }
     }
 
     /// True if `slot` has a deadline.
     #[inline]
-    pub const fn is_armed(&self, slot: usize) -> bool {
-        self.armed >> (slot % SLOTS) & 1 != 0
+    pub fn is_armed(&self, slot: usize) -> bool {
+        self.at[slot % SLOTS] != Instant::MAX
     }
 
     /// The nearest deadline; `Instant::MAX` if there is none.
     #[inline]
-    pub const fn nearest(&self) -> Instant {
-        self.nearest
+    pub fn nearest(&self) -> Instant {
+        self.deadline(self.earliest[1])
     }
 
-    /// Takes one slot whose deadline is at or before `now`, the earliest; ties: the lowest slot. Called until `None`: at most [`SLOTS`] times.
+    /// Takes the slot of the earliest deadline, if that is at or before `now`; ties: the lowest slot.
     #[inline]
     pub fn take_due(&mut self, now: Instant) -> Option<usize> {
-        if self.nearest > now || self.armed == 0 {
+        let (slot, nearest) = (usize::from(self.earliest[1]), self.nearest());
+        if nearest > now || nearest == Instant::MAX {
             return None;
         }
-        let slot = (0..SLOTS).find(|s| self.armed >> s & 1 != 0 && self.at[*s] == self.nearest)?;
         self.set(slot, None);
         Some(slot)
-    }
-
-    fn least(&self) -> Instant {
-        let mut least = Instant::MAX;
-        for at in &self.at {
-            least = least.min(*at);
-        }
-        least
     }
 }
 
@@ -148,8 +158,10 @@ mod tests {
                     let soon = rng.below(50) + 1;
                     let at = Instant::from_ticks(rng.pick(&[0, u64::MAX, soon]));
                     w.set(slot, Some(at));
-                    if slot < SLOTS {
+                    if slot < SLOTS && at != Instant::MAX {
                         model.insert(slot, at);
+                    } else {
+                        model.remove(&slot);
                     }
                 }
                 1 => {

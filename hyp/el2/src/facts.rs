@@ -6,6 +6,7 @@ use core::mem::offset_of;
 use hyp_abi::PathId;
 use hyp_abi::facts::{COUNTERS, FRAMES, Fact, LOADED, RUNNING, STATE, VCPU};
 use hyp_core::cpu::{Cpu, PathStat, VCPU_SLOTS};
+use hyp_core::sched::Sched;
 use hyp_core::vcpu::Vcpu;
 
 use crate::state::State;
@@ -24,7 +25,7 @@ const fn cpu(kind: u32, size: u32, field: usize, lo: u64, hi: u64) -> Fact {
 #[used]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".gnomon.facts")]
-static GNOMON_PATH_FACTS: [Fact; 6] = [
+static GNOMON_PATH_FACTS: [Fact; 7] = [
     cpu(
         COUNTERS,
         8,
@@ -43,6 +44,14 @@ static GNOMON_PATH_FACTS: [Fact; 6] = [
     cpu(LOADED, 4, offset_of!(Cpu, loaded), 0, VCPU_SLOTS as u64 - 1),
     // Set where a VM stops, taken by `exit_slow` before the stay ends.
     cpu(STATE, 4, offset_of!(Cpu, hazard), 0, 0),
+    // Taken by `schedule` at the end of every stay that may set it; boot enters the first guest that way, too.
+    cpu(
+        STATE,
+        1,
+        offset_of!(Cpu, sched) + offset_of!(Sched, changed),
+        0,
+        0,
+    ),
     // Nobody idles while a guest runs: `schedule` clears it when it finds one.
     cpu(RUNNING, 1, offset_of!(Cpu, idle), 0, 0),
     // Set at boot from the checked configuration, never changed.

@@ -8,7 +8,6 @@ use super::fast::{MAINTENANCE, PHYSICAL_TIMER, SPECIAL, VIRTUAL_TIMER, timer, ua
 use super::{Machine, smp};
 use crate::cpu::{Cpu, NO_OWNER};
 use crate::mail::order;
-use crate::sched::SLOTS;
 use crate::vcpu::Run;
 
 /// EL2's own timer.
@@ -83,16 +82,16 @@ fn owner(cpu: &Cpu, intid: u32) -> u32 {
     }
 }
 
-/// EL2's timer: vCPUs whose timers are due wake, and a time slice that is over ends.
+/// EL2's timer: the vCPU whose timer is due wakes, or a time slice that is over ends. One thing at a time: what else is due
+/// interrupts at once again, because the timer is set to it.
 fn alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     let now = m.now();
-    // What was armed has fired: whatever is next must be set anew.
-    cpu.alarm = Instant::MAX;
-    m.set_alarm(Instant::MAX);
-    for _ in 0..SLOTS {
-        let due = cpu.wakeups.nearest();
-        let Some(slot) = cpu.wakeups.take_due(now) else { break };
-        let Some(vcpu) = cpu.vcpus.get_mut(slot) else { continue };
+    // Whatever is next must be set anew: what was armed has fired.
+    cpu.alarm = Instant::MIN;
+    cpu.sched.changed = true;
+    let due = cpu.wakeups.nearest();
+    if let Some(slot) = cpu.wakeups.take_due(now) {
+        let Some(vcpu) = cpu.vcpus.get_mut(slot) else { return };
         let vm = u32::from(vcpu.id);
         m.timer(PathId::IrqTimer, Some(due), TimerKind::VtimerAway as u32, vm);
         if vcpu.run == Run::Wfi {
@@ -101,8 +100,7 @@ fn alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
             let _ = cpu.sched.wake(slot);
             m.vcpu_wake(PathId::IrqTimer, vm, Cause::Timer as u32, VIRTUAL_TIMER);
         }
-    }
-    if cpu.sched.needs_slice() && now >= cpu.slice_end() {
+    } else if cpu.sched.needs_slice() && now >= cpu.slice_end() {
         m.timer(PathId::IrqTimer, Some(cpu.slice_end()), TimerKind::Slice as u32, NOBODY);
         let _ = cpu.sched.rotate();
     }

@@ -143,9 +143,13 @@ pub enum Next {
     Off,
 }
 
-/// Chooses the next vCPU and sets EL2's timer. Called after every slow exit.
+/// Chooses the next vCPU and sets EL2's timer, if anything has changed since that was last done. Called after every slow exit.
 #[inline(always)]
 pub fn schedule<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) -> Next {
+    if !cpu.sched.take_changed() {
+        return if cpu.idle { Next::Idle } else { Next::Same };
+    }
+    // What ends the system blocks the vCPU that asks for it.
     if cpu.off {
         return Next::Off;
     }
