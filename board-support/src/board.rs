@@ -89,6 +89,8 @@ pub struct Board {
     pub transports: Transports,
     /// PPIs (INTIDs) of the generic timer: secure, non-secure, virtual, hypervisor.
     pub timer_intids: [u32; 4],
+    /// PPI (INTID) of the performance monitors.
+    pub pmu_intid: u32,
     /// Frequency of the system counter, Hz.
     pub counter_hz: u64,
 }

@@ -41,6 +41,7 @@ pub const VIRT: Board = Board {
         per_page: 8,
     },
     timer_intids: [29, 30, 27, 26],
+    pmu_intid: 23,
     counter_hz: 62_500_000,
 };
 

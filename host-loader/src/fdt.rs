@@ -38,6 +38,7 @@ pub fn tree(board: &Board, vm: &Vm, vcpus: u32, initrd: Option<(u64, u64)>) -> R
     fdt.end_node(memory)?;
     cpus(&mut fdt, vcpus)?;
     timer(&mut fdt, board)?;
+    pmu(&mut fdt, board)?;
     gic(&mut fdt, board, vcpus)?;
     if vm.uart {
         uart(&mut fdt, board)?;
@@ -91,6 +92,13 @@ fn timer(fdt: &mut FdtWriter, board: &Board) -> Result<(), Error> {
         .flat_map(|intid| [PPI, intid - PPI_BASE, LEVEL])
         .collect();
     fdt.property_array_u32("interrupts", &cells)?;
+    fdt.end_node(node)
+}
+
+fn pmu(fdt: &mut FdtWriter, board: &Board) -> Result<(), Error> {
+    let node = fdt.begin_node("pmu")?;
+    fdt.property_string("compatible", "arm,armv8-pmuv3")?;
+    fdt.property_array_u32("interrupts", &[PPI, board.pmu_intid - PPI_BASE, LEVEL])?;
     fdt.end_node(node)
 }
 

@@ -35,6 +35,7 @@ pub mod irq;
 pub mod measure;
 mod mmu;
 pub mod platform;
+pub mod pmu;
 #[cfg(feature = "programs")]
 pub mod programs;
 pub mod psci;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 //! On-target tests, one a boot: `test=NAME` chooses, the last line is `PASS NAME` or `FAIL NAME: why`.
 //!
-//! `boot`, `vgic`, `lines`, `timer` and `echo` hold on the bare machine as well, which keeps the tests honest: they say what
+//! `boot`, `vgic`, `lines`, `timer`, `pmu` and `echo` hold on the bare machine as well, which keeps the tests honest: they say what
 //! the platform is, not what the hypervisor happens to do. The others need Gnomon, and most a partner VM (`role=`).
 
 mod boot;
@@ -15,6 +15,7 @@ mod ipc;
 mod isolation;
 mod jit;
 mod lines;
+mod pmu;
 mod probe;
 mod probe_points;
 mod timer;
@@ -57,6 +58,7 @@ fn main() {
         "vgic" => vgic::run(),
         "lines" => lines::run(),
         "timer" => timer::run(),
+        "pmu" => pmu::run(),
         "echo" => echo::run(),
         "fpsimd" => fpsimd::run(),
         "ipc" => ipc::run(),

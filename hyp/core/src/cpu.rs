@@ -90,6 +90,14 @@ impl Default for PathStat {
     }
 }
 
+/// Registers that most switches need not look at.
+pub mod rare {
+    /// The core has registers of EL1 that most have not (`hyp-el2` asks at boot).
+    pub const AUXILIARY: u32 = 1 << 0;
+    /// A vCPU of this CPU has used its performance monitors.
+    pub const PMU: u32 = 1 << 1;
+}
+
 /// No peak yet.
 pub const NO_PEAK: PathPeak = PathPeak {
     path: 0,
@@ -211,8 +219,8 @@ pub struct Cpu {
     pub deferred: Deferred,
     /// Nobody runs: the CPU waits for an interrupt.
     pub idle: bool,
-    /// The core has registers of EL1 that most have not (`hyp-el2` asks at boot).
-    pub auxiliary: bool,
+    /// What a switch must save and load besides what it always does, as bits of [`rare`].
+    pub rare: u32,
     /// VMs, as bits, that stopped in this exit: what they leave behind is cleared before the next guest runs.
     pub hazard: u32,
     /// Run queue over the slots.
@@ -258,7 +266,7 @@ impl Cpu {
             entry: 0,
             deferred: Deferred::Sync,
             idle: false,
-            auxiliary: true,
+            rare: rare::AUXILIARY,
             hazard: 0,
             paths: [const { PathStat::new() }; PathId::COUNT],
             sched: Sched::new(),

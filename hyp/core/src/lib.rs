@@ -27,6 +27,7 @@ pub mod exit;
 pub mod ipc;
 pub mod mail;
 pub mod pl011;
+pub mod pmu;
 pub mod probe;
 pub mod psci;
 pub mod sched;

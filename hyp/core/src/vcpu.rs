@@ -1,6 +1,7 @@
 //! A vCPU: its registers while it is not on the CPU, and what it waits for.
 
 use crate::exit::Access;
+use crate::pmu::Pmu;
 
 /// Frame words: x0–x30, and one that reads as the zero register.
 const FRAME_WORDS: usize = 32;
@@ -222,6 +223,8 @@ pub struct Vcpu {
     pub el1: El1,
     /// FP/SIMD registers while another vCPU owns the unit.
     pub fp: Fp,
+    /// Performance monitors, while the hardware has not got them.
+    pub pmu: Pmu,
     /// Its own view of its VM: index of the CPU's VMs. Of a vCPU 0 that is the number of the VM.
     pub vm: u8,
     /// Number of its VM.
@@ -249,6 +252,7 @@ impl Vcpu {
             frame: Frame::new(),
             el1: El1::reset(0),
             fp: Fp::new(),
+            pmu: Pmu::new(),
             vm: 0,
             id: 0,
             mpidr: MPIDR_0,
@@ -267,6 +271,7 @@ impl Vcpu {
         self.frame.set_x::<0>(x0);
         self.el1 = El1::reset(entry);
         self.fp = Fp::new();
+        self.pmu = Pmu::new();
         self.run = Run::Ready;
     }
 }

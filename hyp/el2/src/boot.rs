@@ -6,6 +6,7 @@ use hyp_abi::config_fault::{ConfigFault, RecordKind};
 use hyp_abi::record::StreamKind;
 use hyp_abi::{ABI_VERSION, PathId};
 use hyp_core::config::BadConfig;
+use hyp_core::cpu::rare;
 use hyp_core::stage2::vtcr;
 
 use crate::machine::{ICH_HCR, list_registers};
@@ -91,7 +92,7 @@ fn init_this(state: &mut State) {
     gic::init_cpu(state.cpu.id as usize);
     pmu::init();
     trap_registers();
-    state.cpu.auxiliary = world::has_auxiliary();
+    state.cpu.rare = if world::has_auxiliary() { rare::AUXILIARY } else { 0 };
 }
 
 /// Runs once on the boot CPU, MMU off, on its own stack; `state` is its block's.

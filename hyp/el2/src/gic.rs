@@ -15,6 +15,8 @@ sysreg! {
     SGI1R = "s3_0_c12_c11_5", w; // ICC_SGI1R_EL1
 }
 
+/// Overflow of a guest's event counter (PPI).
+const COUNTERS: u32 = hyp_core::pmu::INTID;
 /// Maintenance interrupt of the virtual CPU interface (PPI).
 pub const MAINTENANCE: u32 = 25;
 /// EL2 physical timer (PPI).
@@ -87,7 +89,7 @@ pub fn init_cpu(cpu: usize) {
     for word in 0..8 {
         own.write32(GICR_IPRIORITYR + 4 * word, PRIORITY_4);
     }
-    let ours = 1 << MAINTENANCE | 1 << HYP_TIMER | 1 << VIRTUAL_TIMER | 1 << PHYSICAL_TIMER;
+    let ours = 1 << MAINTENANCE | 1 << HYP_TIMER | 1 << VIRTUAL_TIMER | 1 << PHYSICAL_TIMER | 1 << COUNTERS;
     own.write32(GICR_ISENABLER0, 0xffff | ours);
     SRE::write(0xf); // SRE, DFB, DIB, EL1 may use the system registers
     isb();

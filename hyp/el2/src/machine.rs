@@ -7,13 +7,14 @@ use hyp_abi::record::StreamKind;
 use hyp_core::config::Config;
 use hyp_core::dispatch::Machine;
 use hyp_core::dispatch::irq::CROSS_CPU;
+use hyp_core::pmu::{Identity, Pmu};
 use hyp_core::vcpu::Vcpu;
 use hyp_core::vgic::{LRS_MAX, Lr, LrFile, hcr};
 
 use crate::board::{self, Redistributor};
 use crate::reg::{isb, sysreg};
 use crate::uart::CONSOLE;
-use crate::{gic, memory, time, world};
+use crate::{gic, memory, pmu, time, world};
 
 sysreg! {
     pub ESR = "esr_el2", r;
@@ -248,6 +249,18 @@ impl Machine for Board {
         }
     }
 
+    fn pmu_identity(&self) -> Identity {
+        pmu::identity()
+    }
+
+    fn pmu_take(&self, to: &mut Pmu) {
+        pmu::take(to);
+    }
+
+    fn pmu_give(&mut self, from: &Pmu) {
+        pmu::give(from);
+    }
+
     #[inline]
     fn console_room(&self) -> bool {
         CONSOLE.has_room()
@@ -302,6 +315,7 @@ impl Machine for Board {
 
     fn abandon(&mut self) {
         world::end_timers(self);
+        pmu::rest();
     }
 
     fn restore(&mut self, vm: u8, at: u64) -> Option<u64> {

@@ -194,6 +194,7 @@ fn new_vgic(usable: u32, index: u8, vcpus: u8) -> Vgic<1> {
     vgic.set_place(index.into(), vcpus.into());
     vgic.link_hardware(27);
     vgic.link_hardware(30);
+    vgic.link_hardware(hyp_core::pmu::INTID);
     vgic
 }
 

@@ -3,11 +3,12 @@
 use core::arch::asm;
 use core::mem::offset_of;
 
-use hyp_core::cpu::{Cpu, Vm};
+use hyp_core::cpu::{Cpu, Vm, rare};
 use hyp_core::vcpu::{El1, Fp, Vcpu};
 use hyp_core::vgic::{Leaving, Lr, LrFile, SavedLrs};
 
 use crate::machine::{Board, ICH_HCR, LIST_REGISTERS};
+use crate::pmu;
 use crate::reg::{isb, sysreg};
 
 sysreg! {
@@ -26,8 +27,8 @@ sysreg! {
 // CPTR_EL2 with E2H = 0 (Arm ARM D17.2.30): RES1 bits, TTA (no trace for guests), TFP.
 const CPTR_BASE: u64 = 0x33ff | 1 << 20;
 const CPTR_FP: u64 = 1 << 10;
-/// PPIs of the two EL1 timers in GICR_ISACTIVER0.
-const TIMER_PPIS: u32 = 1 << 27 | 1 << 30;
+/// PPIs of the two EL1 timers and of the event counters in GICR_ISACTIVER0.
+const LINKED_PPIS: u32 = 1 << 27 | 1 << 30 | 1 << hyp_core::pmu::INTID;
 // Of a redistributor.
 const ISACTIVER0: u64 = 0x1_0300;
 const ICACTIVER0: u64 = 0x1_0380;
@@ -122,18 +123,35 @@ pub fn has_auxiliary() -> bool {
     kept != 0
 }
 
+/// Saves what [`rare`] names.
 #[cold]
-fn save_auxiliary(to: &mut El1) {
-    to.amair = AMAIR::read();
-    to.afsr0 = AFSR0::read();
-    to.afsr1 = AFSR1::read();
+#[inline(never)]
+fn save_rare(vcpu: &mut Vcpu, which: u32) {
+    if which & rare::AUXILIARY != 0 {
+        let to = &mut vcpu.el1;
+        to.amair = AMAIR::read();
+        to.afsr0 = AFSR0::read();
+        to.afsr1 = AFSR1::read();
+    }
+    if which & rare::PMU != 0 && vcpu.pmu.is_active() {
+        pmu::take(&mut vcpu.pmu);
+        pmu::rest();
+    }
 }
 
+/// Loads what [`rare`] names.
 #[cold]
-fn load_auxiliary(from: &El1) {
-    AMAIR::write(from.amair);
-    AFSR0::write(from.afsr0);
-    AFSR1::write(from.afsr1);
+#[inline(never)]
+fn load_rare(vcpu: &Vcpu, which: u32) {
+    if which & rare::AUXILIARY != 0 {
+        let from = &vcpu.el1;
+        AMAIR::write(from.amair);
+        AFSR0::write(from.afsr0);
+        AFSR1::write(from.afsr1);
+    }
+    if which & rare::PMU != 0 && vcpu.pmu.is_active() {
+        pmu::give(&vcpu.pmu);
+    }
 }
 
 /// The list registers one by one, so that each access is one instruction.
@@ -166,7 +184,7 @@ fn save_interrupts(leaving: Leaving, saved: &mut SavedLrs, board: &Board) {
     } else {
         0
     };
-    let active = board.redistributor.read32(ISACTIVER0) & TIMER_PPIS;
+    let active = board.redistributor.read32(ISACTIVER0) & LINKED_PPIS;
     saved.save(leaving.full, hcr, active);
     each_list_register!(N => {
         if leaving.full >> N & 1 != 0 {
@@ -180,7 +198,7 @@ fn save_interrupts(leaving: Leaving, saved: &mut SavedLrs, board: &Board) {
 
 /// The timers' physical interrupts on this CPU are active no more.
 pub fn end_timers(board: &Board) {
-    board.redistributor.write32(ICACTIVER0, TIMER_PPIS);
+    board.redistributor.write32(ICACTIVER0, LINKED_PPIS);
 }
 
 /// Loads what is saved; `stale` list registers hold something of the vCPU that left.
@@ -205,11 +223,11 @@ fn load_interrupts(saved: &mut SavedLrs, board: &mut Board, stale: u32) {
 /// Saves the loaded vCPU's registers. Returns the list registers that hold something of it, and a bit beside them if
 /// ICH_HCR_EL2 does.
 #[inline(always)]
-fn leave(vcpu: &mut Vcpu, vm: &mut Vm, board: &mut Board, auxiliary: bool) -> u32 {
+fn leave(vcpu: &mut Vcpu, vm: &mut Vm, board: &mut Board, rare: u32) -> u32 {
     each_pair!(save_pair, &mut vcpu.el1);
     vcpu.el1.ap0r0 = ICH_AP0R0::read();
-    if auxiliary {
-        save_auxiliary(&mut vcpu.el1);
+    if rare != 0 {
+        save_rare(vcpu, rare);
     }
     let Some(leaving) = vm.vgic.leave(0, board.empty()) else {
         return ALL;
@@ -231,10 +249,10 @@ const ALL: u32 = u32::MAX;
 /// No barrier: nothing here is used at EL2, and the `eret` is a context synchronisation event (Arm ARM D1.4.2).
 #[inline(always)]
 pub fn switch(cpu: &mut Cpu, board: &mut Board, to: usize) {
-    let auxiliary = cpu.auxiliary;
+    let rare = cpu.rare;
     cpu.account(crate::time::now());
     let stale = match cpu.running() {
-        Some((vcpu, vm)) => leave(vcpu, vm, board, auxiliary),
+        Some((vcpu, vm)) => leave(vcpu, vm, board, rare),
         None => ALL,
     };
     let fp = cpu.fp_owner;
@@ -248,8 +266,8 @@ pub fn switch(cpu: &mut Cpu, board: &mut Board, to: usize) {
     VTTBR::write(vm.vttbr);
     each_pair!(load_pair, &vcpu.el1);
     ICH_AP0R0::write(vcpu.el1.ap0r0);
-    if auxiliary {
-        load_auxiliary(&vcpu.el1);
+    if rare != 0 {
+        load_rare(vcpu, rare);
     }
     if let Some(saved) = vm.vgic.saved(0)
         && (stale != 0 || !saved.is_quiet())

@@ -19,6 +19,19 @@ fn virtual_timer() {
 }
 
 #[test]
+fn performance_monitors() {
+    vm::passes("pmu", &vm::guest("one", "selftest", "test=pmu", ""));
+}
+
+/// Both count, and give each other the CPU between.
+#[test]
+fn performance_monitors_of_two() {
+    let text = vm::guest("a", "selftest", "test=pmu", "") + &vm::guest("b", "selftest", "test=pmu", "");
+    let outcome = vm::passes("pmu", &text);
+    vm::said_pass("pmu", &outcome, 1);
+}
+
+#[test]
 fn two_at_once_each_have_a_platform_of_their_own() {
     let text = vm::guest("a", "selftest", "test=vgic", "") + &vm::guest("b", "selftest", "test=timer", "");
     let outcome = vm::passes("vgic", &text);

@@ -8,6 +8,7 @@ use super::fast::{MAINTENANCE, PHYSICAL_TIMER, SPECIAL, VIRTUAL_TIMER, timer, ua
 use super::{Machine, smp};
 use crate::cpu::{Cpu, NO_OWNER};
 use crate::mail::order;
+use crate::pmu;
 use crate::vcpu::Run;
 
 /// EL2's own timer.
@@ -69,9 +70,19 @@ pub fn serve<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32) -> PathId {
             m.deactivate(intid);
             smp::receive(cpu, m);
         }
+        _ if intid == pmu::INTID => counted(cpu, m),
         _ => m.deactivate(intid),
     }
     path
+}
+
+/// A counter of the running vCPU has overflowed: its interrupt goes to the guest with the physical one linked.
+fn counted<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+    let Some((_, vm)) = cpu.running() else { return };
+    let _ = vm.vgic.raise(0, pmu::INTID, 0, m);
+    let id = u32::from(vm.id);
+    m.virq_inject(PathId::IrqOther, id, pmu::INTID, Cause::Device as u32);
+    wake_loaded(cpu, m, PathId::IrqOther, Cause::Device, pmu::INTID);
 }
 
 /// VM that SPI `intid` belongs to.

@@ -21,13 +21,14 @@ mod smp;
 mod tests;
 
 pub use hypercall::{PathBudget, Services};
-pub use idregs::id_register_mask;
+pub use idregs::{id_register_mask, id_register_value};
 pub use slow::{Next, schedule};
 
 use embassy_time::Instant;
 use hyp_abi::PathId;
 use hyp_abi::record::StreamKind;
 
+use crate::pmu::{Identity, Pmu};
 use crate::vcpu::Frame;
 use crate::vgic::LrFile;
 
@@ -69,6 +70,12 @@ pub trait Machine: LrFile + Points {
     fn disable_spi(&mut self, intid: u32);
     /// Identification register of CRm × 8 + Op2 = `index` (Op0 3, Op1 0, CRn 0).
     fn id_register(&self, index: u32) -> u64;
+    /// What the core says of its performance monitors.
+    fn pmu_identity(&self) -> Identity;
+    /// Takes what the running vCPU's counters have become out of the hardware.
+    fn pmu_take(&self, pmu: &mut Pmu);
+    /// Makes the hardware count for the running vCPU what this says; nothing if it is not active.
+    fn pmu_give(&mut self, pmu: &Pmu);
     /// True if a byte for the console would be taken.
     fn console_room(&self) -> bool;
     /// Sends a byte of a VM's console.

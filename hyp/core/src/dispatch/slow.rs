@@ -4,9 +4,10 @@ use embassy_time::Instant;
 use hyp_abi::PathId;
 use probe_vm::points::{Block, NOBODY, Switch};
 
-use super::{Machine, Services, Switched, fast, hypercall, id_register_mask, irq, power, restart, smp};
-use crate::cpu::{Cpu, Deferred, NO_SLOT};
+use super::{Machine, Services, Switched, fast, hypercall, id_register_value, irq, power, restart, smp};
+use crate::cpu::{Cpu, Deferred, NO_SLOT, rare};
 use crate::exit::{Esr, class, fault_ipa, sysreg};
+use crate::pmu;
 use crate::vcpu::Run;
 use crate::vgic::SgiKind;
 use hyp_abi::record::StopCause;
@@ -90,6 +91,9 @@ fn system_register<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
         sysreg::ASGI1R => Some(SgiKind::Other),
         _ => None,
     };
+    if pmu::is_register(access.key) {
+        return performance(cpu, m, esr);
+    }
     let path = if kind.is_some() {
         PathId::SysregSgi
     } else {
@@ -107,15 +111,45 @@ fn system_register<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
         None if access.key == sysreg::DIR && access.write => vm.vgic.deactivate(0, value, m),
         None if access.key & sysreg::ID_MASK == sysreg::ID_SPACE && !access.write => {
             let index = sysreg::id_index(access.key);
-            value = m.id_register(index) & id_register_mask(index);
+            value = id_register_value(index, m.id_register(index));
             vcpu.frame.set(access.register, value);
         }
-        // Debug, PMU, set/way maintenance and implementation defined registers: read as zero, writes ignored.
+        // Debug, set/way maintenance and implementation defined registers: read as zero, writes ignored.
         None if access.write => {}
         None => {
             value = 0;
             vcpu.frame.set(access.register, 0);
         }
+    }
+    m.sysreg_trap(path, access.key, value, access.write);
+    m.set_pc(m.pc() + esr.instruction_bytes());
+    path
+}
+
+/// A trapped access to the performance monitors.
+fn performance<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
+    let (access, path) = (esr.sysreg(), PathId::Sysreg);
+    m.vm_exit(path);
+    let identity = m.pmu_identity();
+    let Some((vcpu, vm)) = cpu.running() else { return path };
+    let was = vcpu.pmu.is_active();
+    if was {
+        m.pmu_take(&mut vcpu.pmu);
+    }
+    let write = access.write.then(|| vcpu.frame.get(access.register));
+    let value = vcpu.pmu.access(access.key, write, &identity);
+    if !access.write {
+        vcpu.frame.set(access.register, value);
+    }
+    let is = vcpu.pmu.is_active();
+    if was || is {
+        m.pmu_give(&vcpu.pmu);
+    }
+    if access.write && !vcpu.pmu.line() {
+        vm.vgic.line_fell(pmu::INTID, 0, m);
+    }
+    if is {
+        cpu.rare |= rare::PMU;
     }
     m.sysreg_trap(path, access.key, value, access.write);
     m.set_pc(m.pc() + esr.instruction_bytes());

@@ -19,6 +19,7 @@ use super::{Machine, Points};
 use crate::cpu::{Cpu, Deferred, Vm};
 use crate::ipc::EndSpec;
 use crate::mail::Mail;
+use crate::pmu::{Identity, Pmu};
 use crate::vcpu::{Frame, Vcpu};
 use crate::vgic::{LRS_MAX, Lr, LrFile, Vgic};
 
@@ -56,6 +57,9 @@ struct Board {
     abandoned: u32,
     log: Vec<u8>,
     exits: Vec<PathId>,
+    /// Cycles that a counter finds more each time it is asked, and what was given to count.
+    counted: u64,
+    given: Vec<u32>,
 }
 
 impl LrFile for Board {
@@ -140,6 +144,15 @@ impl Machine for Board {
     }
     fn id_register(&self, _: u32) -> u64 {
         u64::MAX
+    }
+    fn pmu_identity(&self) -> Identity {
+        Identity::default()
+    }
+    fn pmu_take(&self, pmu: &mut Pmu) {
+        pmu.cycle += self.counted;
+    }
+    fn pmu_give(&mut self, pmu: &Pmu) {
+        self.given.push(pmu.counting());
     }
     fn console_room(&self) -> bool {
         !self.full

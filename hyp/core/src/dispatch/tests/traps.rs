@@ -3,8 +3,9 @@
 use hyp_abi::record::{StopCause, VmStopped};
 
 use super::*;
+use crate::cpu::rare;
 use crate::dispatch::fast;
-use crate::dispatch::id_register_mask;
+use crate::dispatch::{id_register_mask, id_register_value};
 use crate::exit::{Esr, sysreg, sysreg_key};
 use crate::testrng::{Rng, steps};
 use crate::vcpu::Run;
@@ -179,12 +180,12 @@ fn system_registers_by_class() {
     let pfr0 = sysreg_key(3, 0, 0, 4, 0);
     assert_eq!(s.exit(sysreg_trap(pfr0, false, 22)), PathId::Sysreg);
     assert_eq!((s.x(0, 22), s.board.pc), (id_register_mask(32), PC + 4));
-    // A PMU register: reads as zero, writes are ignored.
-    let pmcr = sysreg_key(3, 3, 9, 12, 0);
+    // ERRIDR_EL1, of the RAS extension: reads as zero, writes are ignored.
+    let erridr = sysreg_key(3, 0, 5, 3, 0);
     s.frame(0).set(5, 77);
-    assert_eq!(s.exit(sysreg_trap(pmcr, true, 5)), PathId::Sysreg);
+    assert_eq!(s.exit(sysreg_trap(erridr, true, 5)), PathId::Sysreg);
     assert_eq!(s.x(0, 5), 77);
-    assert_eq!(s.exit(sysreg_trap(pmcr, false, 5)), PathId::Sysreg);
+    assert_eq!(s.exit(sysreg_trap(erridr, false, 5)), PathId::Sysreg);
     assert_eq!((s.x(0, 5), s.board.pc, s.board.undefined), (0, PC + 12, 0));
     // SGI registers are write-only.
     assert_eq!(s.exit(sysreg_trap(sysreg::SGI1R, false, 5)), PathId::SysregSgi);
@@ -259,4 +260,50 @@ fn the_fp_unit_moves_to_who_uses_it() {
     s.give_cpu(1);
     s.exit(7 << 26 | 1 << 25);
     assert_eq!(s.board.fp, [(crate::cpu::NO_SLOT, 0), (0, 1)]);
+}
+
+impl System {
+    fn msr(&mut self, key: u32, value: u64) {
+        self.frame(0).set(7, value);
+        let path = self.exit(sysreg_trap(key, true, 7));
+        assert_eq!(path, PathId::Sysreg);
+    }
+
+    fn mrs(&mut self, key: u32) -> u64 {
+        let path = self.exit(sysreg_trap(key, false, 7));
+        assert_eq!(path, PathId::Sysreg);
+        self.x(0, 7)
+    }
+}
+
+#[test]
+fn counters_are_the_hardwares_while_they_count() {
+    let mut s = System::new();
+    let (pmcr, enable, cycles) = (
+        sysreg_key(3, 3, 9, 12, 0),
+        sysreg_key(3, 3, 9, 12, 1),
+        sysreg_key(3, 3, 9, 13, 0),
+    );
+    s.board.counted = 100;
+    s.msr(enable, 1 << 31);
+    assert_eq!((s.mrs(cycles), s.board.given.len(), s.cpu.rare & rare::PMU), (0, 0, 0));
+    s.msr(pmcr, 1);
+    assert_eq!(
+        (s.board.given.as_slice(), s.cpu.rare & rare::PMU),
+        (&[1 << 31][..], rare::PMU)
+    );
+    assert_eq!(
+        (s.mrs(cycles), s.mrs(cycles)),
+        (100, 200),
+        "taken from the hardware each time"
+    );
+    s.msr(pmcr, 0);
+    assert_eq!(s.board.given.last(), Some(&0), "the hardware is told to stop");
+    assert_eq!((s.mrs(cycles), s.mrs(cycles)), (300, 300));
+}
+
+#[test]
+fn a_guest_is_told_of_no_later_pmu() {
+    let version = |raw: u64| id_register_value(40, raw << 8) >> 8 & 0xf;
+    assert_eq!([0, 1, 4, 5, 8, 15].map(version), [0, 1, 4, 4, 4, 0]);
 }
