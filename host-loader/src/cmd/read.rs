@@ -67,6 +67,9 @@ struct EntryRow {
 #[derive(Serialize)]
 struct HistogramRow {
     group: Option<u32>,
+    /// The group by its C type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     unit: String,
     buckets: Vec<(u64, u64)>,
 }
@@ -102,11 +105,11 @@ pub fn run(args: Args) -> miette::Result<Status> {
 fn table(client: &mut Client, map: &MapHandle, object: Option<&Object>, args: &Args) -> miette::Result<MapRow> {
     let entries = map.read(client, args.per_cpu, args.clear)?;
     let name = map.name();
+    let show = typed::Types::of(object, &name);
     let histograms = match histogram::is_histogram(&name, map.info.key_size, map.info.value_size) && !args.per_cpu {
-        true => histograms(&entries, &args.unit),
+        true => histograms(&entries, &show, &args.unit),
         false => Vec::new(),
     };
-    let show = typed::Types::of(object, &name);
     let entries = entries
         .iter()
         .map(|e| EntryRow {
@@ -123,11 +126,12 @@ fn table(client: &mut Client, map: &MapHandle, object: Option<&Object>, args: &A
     })
 }
 
-fn histograms(entries: &[Entry], unit: &str) -> Vec<HistogramRow> {
+fn histograms(entries: &[Entry], show: &typed::Types<'_>, unit: &str) -> Vec<HistogramRow> {
     let all = histogram::from_entries(entries);
     all.into_iter()
         .map(|(group, h)| HistogramRow {
             group,
+            name: group.map(|g| show.group(g)),
             unit: unit.into(),
             buckets: h.pairs(),
         })
@@ -168,8 +172,8 @@ fn print_map(map: &MapHandle, row: &MapRow, unit: &str) {
         }
     }
     for h in &row.histograms {
-        if let Some(group) = h.group {
-            println!("  group {group}");
+        if let Some(name) = &h.name {
+            println!("  group {name}");
         }
         let buckets = h
             .buckets

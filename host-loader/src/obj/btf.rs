@@ -1,6 +1,8 @@
 //! BTF, the type information of a BPF object: types, strings, and what map definitions need of them
 //! (Linux Documentation/bpf/btf.rst describes the format).
 
+use std::collections::BTreeMap;
+
 use super::error::ObjError;
 
 const MAGIC: u16 = 0xeb9f;
@@ -57,12 +59,19 @@ pub struct Placed {
 pub enum Type {
     /// No type, or one without a size.
     Void,
-    /// An integer, float or enumeration.
+    /// An integer or float.
     Scalar {
         /// Name.
         name: String,
         /// Bytes.
         size: u32,
+    },
+    /// An enumeration.
+    Enum {
+        /// Bytes.
+        size: u32,
+        /// Name of each value.
+        values: BTreeMap<u64, String>,
     },
     /// A pointer.
     Pointer(u32),
@@ -198,7 +207,9 @@ impl Btf {
         let mut elements = 1u32;
         for _ in 0..MODIFIERS_MAX {
             match self.plain(id) {
-                Type::Scalar { size, .. } | Type::Struct { size, .. } => return elements.checked_mul(*size),
+                Type::Scalar { size, .. } | Type::Enum { size, .. } | Type::Struct { size, .. } => {
+                    return elements.checked_mul(*size);
+                }
                 Type::Pointer(_) => return elements.checked_mul(8),
                 Type::Array { element, count } => {
                     elements = elements.checked_mul(*count)?;
@@ -229,14 +240,10 @@ impl Btf {
                 Type::Scalar { name, size: word }
             }
             KIND_FLOAT => Type::Scalar { name, size: word },
-            KIND_ENUM => {
-                c.skip(count as usize * 8)?;
-                Type::Scalar { name, size: word }
-            }
-            KIND_ENUM64 => {
-                c.skip(count as usize * 12)?;
-                Type::Scalar { name, size: word }
-            }
+            KIND_ENUM | KIND_ENUM64 => Type::Enum {
+                size: word,
+                values: self.read_values(c, count, word, kind == KIND_ENUM64)?,
+            },
             KIND_PTR => Type::Pointer(word),
             KIND_ARRAY => {
                 let element = c.u32()?;
@@ -272,6 +279,23 @@ impl Btf {
             }
             _ => return None,
         })
+    }
+
+    /// The values of an enumeration of `size` bytes, as the bytes of a variable of it read as a number: negative ones are
+    /// cut to its size.
+    fn read_values(&self, c: &mut Cursor<'_>, count: u32, size: u32, wide: bool) -> Option<BTreeMap<u64, String>> {
+        let mask = u64::MAX >> (64 - 8 * size.clamp(1, 8));
+        let mut values = BTreeMap::new();
+        for _ in 0..count {
+            let name = self.string(c.u32()?);
+            let low = c.u32()?;
+            let value = match wide {
+                true => u64::from(low) | u64::from(c.u32()?) << 32,
+                false => i64::from(low.cast_signed()) as u64,
+            };
+            values.entry(value & mask).or_insert(name);
+        }
+        Some(values)
     }
 
     fn read_members(&self, c: &mut Cursor<'_>, count: u32, info: u32) -> Option<Vec<Member>> {

@@ -32,6 +32,15 @@ impl<'o> Types<'o> {
         self.show(self.key, bytes)
     }
 
+    /// The group that a histogram is of: a whole key, or its first member.
+    pub fn group(&self, group: u32) -> String {
+        let id = self.btf.zip(self.key).and_then(|(btf, id)| match btf.plain(id) {
+            Type::Struct { members, .. } => members.first().map(|m| m.type_id),
+            _ => Some(id),
+        });
+        self.show(id, &group.to_le_bytes())
+    }
+
     /// A value.
     pub fn value(&self, bytes: &[u8]) -> String {
         self.show(self.value, bytes)
@@ -92,13 +101,47 @@ fn typed(btf: &Btf, id: u32, bytes: &[u8], depth: usize) -> String {
             let more = if *count as usize > ELEMENTS_SHOWN { ", …" } else { "" };
             format!("[{}{more}]", shown.collect::<Vec<_>>().join(", "))
         }
+        Type::Enum { values, .. } => match values.get(&number(bytes)) {
+            Some(name) => name.clone(),
+            None => plain(bytes),
+        },
         _ => plain(bytes),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::{plain, typed};
+    use crate::obj::btf::Btf;
+
+    /// A `.BTF` section of one type, `enum { ONE = 1, LAST = -1 }` of `size` bytes.
+    fn enumeration(size: u32) -> Btf {
+        let strings = b"\0ONE\0LAST\0";
+        let types = [0u32, 6 << 24 | 2, size, 1, 1, 5, u32::MAX];
+        let header = [
+            24u32,
+            0,
+            4 * types.len() as u32,
+            4 * types.len() as u32,
+            strings.len() as u32,
+        ];
+        let words = header.iter().chain(&types).flat_map(|w| w.to_le_bytes());
+        let bytes: Vec<u8> = [0x9f, 0xeb, 1, 0].into_iter().chain(words).chain(*strings).collect();
+        Btf::parse(&bytes).expect("a section as Linux describes it")
+    }
+
+    #[test]
+    fn enumerators_have_names() {
+        let (word, byte) = (enumeration(4), enumeration(1));
+        assert_eq!(typed(&word, 1, &1u32.to_le_bytes(), 0), "ONE");
+        assert_eq!(typed(&word, 1, &u32::MAX.to_le_bytes(), 0), "LAST");
+        assert_eq!(typed(&byte, 1, &[0xff], 0), "LAST");
+        assert_eq!(
+            typed(&word, 1, &2u32.to_le_bytes(), 0),
+            "2",
+            "a value without a name is a number"
+        );
+    }
 
     #[test]
     fn untyped_bytes() {
