@@ -243,10 +243,6 @@ pub enum Why {
     },
     /// A division by a constant zero.
     DivisionByZero,
-    /// A constant shift by the operand's width or more.
-    BadShift {
-        bits: u64,
-    },
     /// One instruction would access different kinds of memory on different paths.
     MixedAccess {
         reg: u8,
@@ -286,10 +282,6 @@ pub enum Why {
     },
     /// `ld_abs`/`ld_ind` without the context in r6, or not in this environment, or inside a subprogram.
     PacketLoad,
-    /// A helper that may not be called from here (with a reference held, inside a callback).
-    CallNotAllowed {
-        helper: u32,
-    },
 
     // Termination and limits.
     NoLoopBound {

@@ -325,3 +325,37 @@ fn fetched_values_are_known() {
     ]);
     check(Rules::GNOMON, &stored, "PointerOffset");
 }
+
+/// More of something than there is memory for, or more work than is allowed, is a refusal that says so.
+#[test]
+fn what_does_not_fit_is_refused() {
+    use verifier::reject::Pool;
+    // Subprograms: with the entry one more than there is space for, each called.
+    let most = verifier::memory::SUBPROGRAMS;
+    let mut text = Vec::new();
+    for n in 0..most as i32 {
+        // Behind the calls and the end of the entry, two slots each.
+        text.push(slot(0x85, 0, 1, 0, most as i32 - n - 1 + 2 + 2 * n));
+    }
+    text.extend([ZERO, EXIT]);
+    (0..most).for_each(|_| text.extend([ZERO, EXIT]));
+    let mut memory = Box::new(verifier::Pool::<512>::new());
+    let program = verifier::Program { text: &text, maps: &[] };
+    let mut v = verifier::Verifier::start(memory.memory(), &program, env(Rules::GNOMON), verifier::UnitCost);
+    let verifier::Step::Rejected(refused) = v.step(1 << 20) else {
+        panic!("more subprograms than there is space for");
+    };
+    let (pool, size) = (Pool::Subprograms, most as u32);
+    assert_eq!(refused.why, Why::NoSpace { pool, size });
+    // Work: 600 instructions, with 500 visits allowed.
+    let long = [&[ZERO; 600][..], &[EXIT]].concat();
+    let mut few = env(Rules::GNOMON);
+    assert_eq!(verify(&long, &maps(), few).map(|a| a.insns).ok(), Some(601));
+    few.limits.visits_max = 500;
+    let refused = verify(&long, &maps(), few).unwrap_err();
+    assert!(
+        matches!(refused.why, Why::TooMuchEffort { max: 500, .. }),
+        "{:?}",
+        refused.why
+    );
+}

@@ -33,12 +33,12 @@ pub fn line_shares(scene: &Scene<'_>, witness: &[WitnessRun]) -> Vec<LineShare> 
     let mut sums: HashMap<(String, u32), LineShare> = HashMap::new();
     for run in witness {
         let pcs = instructions(scene.slots, run);
-        let executed = run.count.saturating_mul(pcs.len() as u64);
-        for pc in &pcs {
+        // The run's time by instructions, all of it: costs within a run are not told apart.
+        let until = |n: usize| u128::from(run.time) * n as u128 / pcs.len().max(1) as u128;
+        for (n, pc) in pcs.iter().enumerate() {
             let mut share = place(scene, *pc);
             share.insns = run.count;
-            // Of the run's time, by instructions: costs within a run are not told apart.
-            share.time = (u128::from(run.time) * u128::from(run.count) / u128::from(executed.max(1))) as u64;
+            share.time = (until(n + 1) - until(n)) as u64;
             sums.entry((share.file.clone(), share.line))
                 .and_modify(|s| {
                     s.insns = s.insns.saturating_add(share.insns);
@@ -105,8 +105,7 @@ pub fn report(scene: &Scene<'_>, name: &str, a: &Accepted, time_unit: &str) -> S
         } else {
             "followed to its end"
         };
-        let at = scene.program.and_then(|p| p.line_at(l.head as usize));
-        let at = at.map_or_else(|| format!("instruction {}", l.head), |l| format!("line {}", l.line));
+        let at = scene.line(l.head);
         let _ = writeln!(
             out,
             "  {what:<12}  {at}: at most {} times, {how}",
@@ -119,10 +118,11 @@ pub fn report(scene: &Scene<'_>, name: &str, a: &Accepted, time_unit: &str) -> S
 
 fn lines(scene: &Scene<'_>, a: &Accepted, time_unit: &str, out: &mut String) {
     let shares = line_shares(scene, &a.witness);
-    let total: u64 = shares.iter().fold(0u64, |sum, s| sum.saturating_add(s.time)).max(1);
     if shares.is_empty() {
         return;
     }
+    let of_lines = shares.iter().fold(0u64, |sum, s| sum.saturating_add(s.time));
+    let total = a.totals.time_bound.max(of_lines).max(1);
     let _ = writeln!(out, "  worst path by source line ({time_unit}):");
     let places: Vec<String> = shares.iter().take(LINES_SHOWN).map(place_name).collect();
     let width = places.iter().map(|p| p.chars().count()).max().unwrap_or(0);
@@ -137,18 +137,18 @@ fn lines(scene: &Scene<'_>, a: &Accepted, time_unit: &str, out: &mut String) {
             grouped(s.time),
         );
     }
+    let mut rest = |time: u64, what: &str| {
+        let share = time as f64 * 100.0 / total as f64;
+        let _ = writeln!(out, "  {:>10} {share:>5.1}% {:BAR_CELLS$} {what}", grouped(time), "");
+    };
     if shares.len() > LINES_SHOWN {
-        let rest: u64 = shares[LINES_SHOWN..]
+        let hidden = shares[LINES_SHOWN..]
             .iter()
-            .fold(0, |sum, s| sum.saturating_add(s.time));
-        let share = rest as f64 * 100.0 / total as f64;
-        let more = shares.len() - LINES_SHOWN;
-        let _ = writeln!(
-            out,
-            "  {:>10} {share:>5.1}% {:BAR_CELLS$}        in {more} other lines",
-            grouped(rest),
-            ""
-        );
+            .fold(0, |sum: u64, s| sum.saturating_add(s.time));
+        rest(hidden, &format!("in {} other lines", shares.len() - LINES_SHOWN));
+    }
+    if total > of_lines {
+        rest(total - of_lines, "entry, exit, and the context's fields");
     }
 }
 

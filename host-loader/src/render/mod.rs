@@ -60,6 +60,18 @@ impl Scene<'_> {
         crate::obj::disasm::insn(self.slots, pc, &Symbols(self)).0
     }
 
+    /// Where an instruction is, for people: its source line, or its number where the object has no lines.
+    pub fn line(&self, pc: u32) -> String {
+        let line = self.program.and_then(|p| p.line_at(pc as usize));
+        line.map_or_else(|| format!("instruction {pc}"), |l| format!("line {}", l.line))
+    }
+
+    /// The function that begins at a slot, by name where the object has it.
+    pub fn function_name(&self, entry: u32) -> String {
+        let name = self.function(entry as usize);
+        name.map_or_else(|| format!("the function at instruction {entry}"), |n| format!("`{n}`"))
+    }
+
     /// The function a slot is in.
     pub fn function(&self, pc: usize) -> Option<&str> {
         self.program.and_then(|p| p.function_at(pc)).map(|f| f.name.as_str())

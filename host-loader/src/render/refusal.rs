@@ -30,12 +30,9 @@ fn known(scene: &Scene<'_>, r: &Rejected, reason: &Reason) -> Vec<(u8, String)> 
         return Vec::new();
     }
     let mut shown = vec![reg];
-    // An arithmetic instruction with a source register (RFC 9669 section 4.1).
-    if let Some(slot) = scene
-        .slots
-        .get(r.pc as usize)
-        .filter(|s| matches!(s[0] & 0x0f, 0x0c | 0x0f))
-    {
+    // An arithmetic instruction with a source register (RFC 9669 section 4.1) that is no move.
+    let sums = |s: &&[u8; 8]| matches!(s[0] & 0x0f, 0x0c | 0x0f) && s[0] & 0xf0 != 0xb0;
+    if let Some(slot) = scene.slots.get(r.pc as usize).filter(sums) {
         shown.extend(
             [slot[1] & 15, slot[1] >> 4]
                 .into_iter()
@@ -76,9 +73,7 @@ impl Refusal {
             help.push_str(&format!("\n{}", known.join(", ")));
         }
         for caller in &r.callers[..usize::from(r.depth).min(r.callers.len())] {
-            let place = scene.program.and_then(|p| p.line_at(*caller as usize));
-            let place = place.map_or_else(|| format!("instruction {caller}"), |l| format!("line {}", l.line));
-            help.push_str(&format!("\ncalled at {place}"));
+            help.push_str(&format!("\ncalled at {}", scene.line(*caller)));
         }
         let label = if known.is_empty() {
             "here".into()

@@ -87,7 +87,6 @@ pub(super) const fn reason_number(why: &Why) -> u64 {
         | Why::BadSize { .. }
         | Why::Unreleased { .. }
         | Why::TooManyReferences { .. }
-        | Why::CallNotAllowed { .. }
         | Why::UnknownHelper { .. }
         | Why::UnknownMap { .. }
         | Why::BadCallback { .. } => 3,
