@@ -12,6 +12,7 @@ pub mod debian;
 pub mod dist;
 pub mod env;
 pub mod fdt;
+pub mod interpret;
 pub mod manifest;
 pub mod obj;
 pub mod pack;

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -28,15 +29,25 @@ fn gnomon(args: &[&str], object: &Path) -> Output {
     command.output().expect("the command runs")
 }
 
-/// What depends on the code that the compiler emits today, or on how a proof was found, and not on what is proven: times, the
-/// table of lines by time, how a loop's bound came about.
+/// What depends on the code that the probe compiler emits today, or on how a proof was found, and not on what is proven:
+/// times, their order, how a loop's bound came about. Of the table of lines the lines themselves stay, sorted.
 fn stable(text: &str) -> String {
     let mut out = String::new();
-    let mut in_table = false;
+    let mut table: Option<BTreeSet<String>> = None;
     for line in text.lines() {
-        in_table = (in_table && !line.is_empty()) || line.contains("worst path by source line");
-        if in_table {
-            continue;
+        if let Some(rows) = &mut table {
+            let row = line.strip_prefix("    ").filter(|l| l.contains('%'));
+            if let Some(row) = row {
+                // The column of places begins behind share and bar.
+                let place = row
+                    .split_once('%')
+                    .map_or("", |(_, rest)| rest)
+                    .trim_start_matches(['█', ' ']);
+                rows.insert(place.split_whitespace().collect::<Vec<_>>().join(" "));
+                continue;
+            }
+            out.extend(rows.iter().map(|row| format!("      {row}\n")));
+            table = None;
         }
         match line.strip_prefix("  time          at most ") {
             Some(rest) => {
@@ -49,16 +60,32 @@ fn stable(text: &str) -> String {
             }
             None => out.push_str(&format!("{}\n", line.trim_end())),
         }
+        if line.contains("worst path by source line") {
+            table = Some(BTreeSet::new());
+        }
     }
     out
 }
 
-/// Holds one object's report against its file. Gives what differs.
-fn check(name: &str, object: &Path, status: i32) -> Result<(), String> {
-    let run = gnomon(&["check"], object);
-    let text = stable(&String::from_utf8_lossy(&run.stdout));
+/// How long it took, which is never the same.
+fn without_micros(text: &str) -> String {
+    let keep = text.lines().filter(|l| !l.trim_start().starts_with("\"micros\""));
+    keep.map(|l| format!("{l}\n")).collect()
+}
+
+/// What is kept of an output.
+type Keep = fn(&str) -> String;
+
+/// Holds what `gnomon ARGS OBJECT` prints against a file. Gives what differs.
+fn compare(name: &str, args: &[&str], object: &Path, status: i32, keep: Keep) -> Result<(), String> {
+    let run = gnomon(args, object);
+    let text = keep(&String::from_utf8_lossy(&run.stdout));
     if run.status.code() != Some(status) {
-        return Err(format!("{name}: status {:?}, not {status}\n{text}", run.status.code()));
+        let said = String::from_utf8_lossy(&run.stderr);
+        return Err(format!(
+            "{name}: status {:?}, not {status}\n{text}{said}",
+            run.status.code()
+        ));
     }
     let file = golden(name);
     if std::env::var_os("GNOMON_BLESS").is_some() {
@@ -88,18 +115,25 @@ fn name_of(file: &Path) -> String {
         .to_string()
 }
 
-#[test]
-fn reports_are_as_they_were() {
+/// The files are of one compiler's code; with another there is nothing to compare.
+fn is_their_compiler() -> bool {
     match clang_version() {
-        Some(v) if v.starts_with(CLANG) => {}
+        Some(v) if v.starts_with(CLANG) => true,
         other => {
             println!("skipped: the files are of clang {CLANG}x, this is {other:?}");
             assert!(
                 std::env::var_os("CI").is_none_or(|v| v != "true"),
                 "CI has clang {CLANG}x"
             );
-            return;
+            false
         }
+    }
+}
+
+#[test]
+fn probes_are_reported_as_they_were() {
+    if !is_their_compiler() {
+        return;
     }
     let probes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../probe-vm/probes");
     // too_long is correct: what refuses it is a budget.
@@ -108,13 +142,174 @@ fn reports_are_as_they_were() {
     for file in c_files(&probes).into_iter().chain(c_files(&probes.join("refused"))) {
         let name = name_of(&file);
         let Some(object) = compile_file(&file) else { return };
-        wrong.extend(check(&name, &object, status(&name)).err());
-    }
-    for (name, status) in [("bad", 1), ("everything", 0)] {
-        let Some(object) = compile(name) else { return };
-        wrong.extend(check(name, &object, status).err());
+        wrong.extend(compare(&name, &["check"], &object, status(&name), stable).err());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const LINUX: &[&str] = &["check", "--env", "linux"];
+const UNPRIVILEGED: &[&str] = &["check", "--env", "linux", "--unprivileged"];
+const ONE_LINUX: &[&str] = &["check", "--env", "linux", "--program", "xdp_checksum"];
+const ONE_LINUX_JSON: &[&str] = &["check", "--json", "--env", "linux", "--program", "xdp_checksum"];
+const ONE_BAD_JSON: &[&str] = &["check", "--json", "--program", "off_by_one"];
+const RUN: &[&str] = &["check", "--run", "--set", "time_ns=5000", "--set", "channel=3"];
+
+/// Name of the file, of the object, arguments, status, and what is kept. Times of programs for Linux are of eBPF
+/// instructions, so all of their report stays the same.
+const REPORTS: &[(&str, &str, &[&str], i32, Keep)] = &[
+    ("bad", "bad", &["check"], 1, stable),
+    ("bad_values", "bad_values", &["check"], 1, stable),
+    ("bad_shape", "bad_shape", &["check"], 1, stable),
+    ("bad_linux", "bad_linux", UNPRIVILEGED, 1, str::to_string),
+    ("linux_bad", "linux_bad", LINUX, 1, str::to_string),
+    ("everything", "everything", &["check"], 0, stable),
+    ("accepted", "linux", ONE_LINUX, 0, str::to_string),
+    ("accepted.json", "linux", ONE_LINUX_JSON, 0, without_micros),
+    ("refused.json", "bad", ONE_BAD_JSON, 1, without_micros),
+];
+
+#[test]
+fn programs_are_reported_as_they_were() {
+    if !is_their_compiler() {
+        return;
+    }
+    let mut wrong = Vec::new();
+    for (name, object, args, status, keep) in REPORTS {
+        let Some(object) = compile(object) else { return };
+        wrong.extend(compare(name, args, &object, *status, *keep).err());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Reasons that no object has, and what stands in for a report of them.
+const WITHOUT_REPORT: &[(&str, &str)] = &[
+    ("empty", "the loader takes a section without code for no program"),
+    ("unknown_map", "the loader numbers the maps"),
+    ("bad_callback", "the loader lets a callback be a function only"),
+    (
+        "bad_direct_value",
+        "the loader takes addresses inside of variables only",
+    ),
+    (
+        "no_space",
+        "verifier/tests/checks.rs: the loader's and the image's limits come first",
+    ),
+    (
+        "unreachable",
+        "only rows of Linux's self-tests, which hold its older verifier's rule",
+    ),
+    (
+        "too_much_effort",
+        "verifier/tests/checks.rs: what ends here first depends on limits of effort",
+    ),
+    ("internal", "a defect of the verifier"),
+];
+
+/// Every reason there is, as the verifier's source names it.
+fn reasons() -> BTreeSet<String> {
+    let source = include_str!("../../verifier/src/reject.rs");
+    let (_, rest) = source.split_once("pub enum Why {").expect("the reasons");
+    let (body, _) = rest.split_once("\n}").expect("their end");
+    let variants = body.lines().filter_map(|l| l.strip_prefix("    "));
+    let named = variants.filter(|l| l.starts_with(|c: char| c.is_ascii_uppercase()));
+    let snake = |l: &str| {
+        let name: String = l.chars().take_while(char::is_ascii_alphanumeric).collect();
+        let mut out = String::new();
+        for c in name.chars() {
+            if c.is_uppercase() && !out.is_empty() {
+                out.push('_');
+            }
+            out.extend(c.to_lowercase());
+        }
+        out
+    };
+    named.map(snake).collect()
+}
+
+/// A program and its report for every reason, or a reason why there is none.
+#[test]
+fn every_reason_has_a_report() {
+    let mut shown = BTreeSet::new();
+    let all = std::fs::read_dir(golden("x").parent().expect("a folder")).expect("the files");
+    for file in all.filter_map(|entry| Some(entry.ok()?.path())) {
+        let text = std::fs::read_to_string(&file).expect("a file of text");
+        let codes = text.lines().filter_map(|l| l.strip_prefix("refused::"));
+        shown.extend(codes.map(|c| c.trim().to_string()));
+    }
+    let excused: BTreeSet<String> = WITHOUT_REPORT.iter().map(|(name, _)| name.to_string()).collect();
+    let missing: Vec<String> = reasons()
+        .difference(&shown)
+        .filter(|r| !excused.contains(*r))
+        .cloned()
+        .collect();
+    assert!(missing.is_empty(), "no report of: {missing:?}");
+    let idle: Vec<&String> = excused
+        .iter()
+        .filter(|r| shown.contains(*r) || !reasons().contains(*r))
+        .collect();
+    assert!(idle.is_empty(), "these have reports, or are no reasons: {idle:?}");
+}
+
+/// Programs run on the host: two that share a map, one with a ring buffer, and what cannot be run.
+#[test]
+fn runs_show_what_maps_hold() {
+    if !is_their_compiler() {
+        return;
+    }
+    let probes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../probe-vm/probes");
+    let mut wrong = Vec::new();
+    for (name, args) in [
+        ("ipc", RUN),
+        ("record", &["check", "--run", "--context", "e803000000000000"][..]),
+        (
+            "exits",
+            &["check", "--run", "--json", "--set", "path=3", "--set", "spent=200"],
+        ),
+    ] {
+        let Some(object) = compile_file(&probes.join(format!("{name}.bpf.c"))) else {
+            return;
+        };
+        let keep: Keep = if args.contains(&"--json") {
+            run_of_json
+        } else {
+            run_of_text
+        };
+        wrong.extend(compare(&format!("run_{name}"), args, &object, 0, keep).err());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let Some(object) = compile("linux") else { return };
+    for (args, words) in [
+        (
+            &["check", "--run", "--env", "linux", "--program", "xdp_checksum"][..],
+            "runs Gnomon's probes",
+        ),
+        (
+            &["check", "--run", "--context", "abc", "--env", "linux"],
+            "a byte has two",
+        ),
+        (&["check", "--set", "path=1", "--env", "linux"], "--run"),
+    ] {
+        let run = gnomon(args, &object);
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert_eq!(run.status.code(), Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+/// The part of a report that is of the runs.
+fn run_of_text(text: &str) -> String {
+    let mut inside = false;
+    let kept = text.lines().filter(|line| {
+        inside = (inside || line.starts_with("  ran once")) && !line.is_empty();
+        inside
+    });
+    kept.map(|l| format!("{}\n", l.trim_end())).collect()
+}
+
+fn run_of_json(text: &str) -> String {
+    let rows: serde_json::Value = serde_json::from_str(text).expect("JSON");
+    let runs: Vec<&serde_json::Value> = rows.as_array().expect("rows").iter().map(|r| &r["run"]).collect();
+    serde_json::to_string_pretty(&runs).expect("JSON") + "\n"
 }
 
 #[test]
@@ -133,6 +328,20 @@ fn bad_input_is_status_2_with_a_reason() {
     ] {
         let run = gnomon(args, file);
         let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert_eq!(run.status.code(), Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn what_no_hypervisor_takes_is_said() {
+    let Some(object) = compile("unloadable") else { return };
+    for (program, words) in [
+        ("wide_value", "map `wide`: values of 1025 bytes; 1 to 1024 are taken"),
+        ("seventy_functions", "it has 71 functions; a hypervisor takes 64"),
+    ] {
+        let run = gnomon(&["check", "--program", program], &object);
+        let said = String::from_utf8_lossy(&run.stderr).replace("\n  │", "");
         assert_eq!(run.status.code(), Some(2), "{said}");
         assert!(said.contains(words), "{said}");
     }

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use probe_vm::image::{self, MapSpec, Name, ProgramSpec, limits::NAME_BYTES};
-use probe_vm::maps::{MapDef, MapKind};
+use probe_vm::image::{self, Counted, EncodeError, ImageError, MapSpec, Name, ProgramSpec, limits::NAME_BYTES};
 
 use super::ClientError;
 use crate::env::gnomon;
@@ -45,9 +44,22 @@ pub fn encode(object: &Object, program: &Program, shared: &HashMap<usize, u32>) 
         insns: &slots,
     };
     let mut bytes = vec![0; spec.image_bytes()];
-    let used = image::encode(&spec, &mut bytes).map_err(|e| bad(format!("{e:?}")))?;
+    let used = image::encode(&spec, &mut bytes).map_err(|e| bad(explain(e)))?;
     bytes.truncate(used);
     Ok(Encoded { bytes, maps })
+}
+
+fn explain(e: EncodeError) -> String {
+    let EncodeError::Image(ImageError::Count { what, given, max }) = e else {
+        return format!("{e:?}");
+    };
+    let what = match what {
+        Counted::Insns => "instructions",
+        Counted::Maps => "maps",
+        Counted::Funcs => "functions",
+        Counted::DataBytes => "bytes of initialised variables",
+    };
+    format!("it has {given} {what}; a hypervisor takes {max}")
 }
 
 /// A name of at most what an image holds.
@@ -63,19 +75,11 @@ fn name(text: &str) -> Name {
 }
 
 fn spec(map: &obj::MapDef, share: u32) -> Result<MapSpec<'_>, String> {
-    let kind = MapKind::from_number(map.kind).ok_or_else(|| format!("Gnomon has no maps of kind {}", map.kind))?;
+    let def = gnomon::map_def(map)?;
     let data: &[u8] = match &map.origin {
         Origin::Data(bytes) if bytes.iter().any(|b| *b != 0) && share == 0 => bytes,
         _ => &[],
     };
-    let def = MapDef {
-        kind,
-        key_bytes: map.key_size,
-        value_bytes: map.value_size,
-        entries: map.max_entries,
-        flags: map.flags,
-    };
-    def.check().map_err(|e| format!("{e:?}"))?;
     Ok(MapSpec {
         def,
         share,

@@ -4,6 +4,7 @@ pub mod gnomon;
 pub mod linux;
 
 use miette::Diagnostic;
+use probe_vm::points::PointId;
 use thiserror::Error;
 use verifier::env::{Env, HelperProto, Limits, Lookup, MapDesc, MapKind, ObjectLayout, Rules};
 
@@ -23,6 +24,8 @@ pub enum System {
 pub struct Environment {
     /// For people: `point vm_exit`, `linux xdp`.
     pub name: String,
+    /// The point, if these are Gnomon's probes.
+    pub point: Option<PointId>,
     /// Sorted by number.
     pub helpers: Vec<HelperProto>,
     /// 0 is the context.

@@ -4,6 +4,7 @@ use serde::Serialize;
 use verifier::verified::LoopKind;
 
 use super::Checked;
+use super::trial::RunRow;
 use crate::render::{accepted, reason, refusal};
 use crate::verify::reason_name;
 
@@ -20,6 +21,8 @@ pub struct ProgramRow {
     accepted: Option<AcceptedRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<RefusedRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunRow>,
 }
 
 #[derive(Serialize)]
@@ -68,8 +71,8 @@ struct RefusedRow {
     registers: std::collections::BTreeMap<String, String>,
 }
 
-/// The row of a program.
-pub fn program(checked: &Checked<'_>) -> ProgramRow {
+/// The row of a program, and of its run if it was run.
+pub fn program(checked: &Checked<'_>, run: Option<RunRow>) -> ProgramRow {
     let verdict = &checked.answer.verdict;
     ProgramRow {
         program: checked.program.name.clone(),
@@ -80,6 +83,7 @@ pub fn program(checked: &Checked<'_>) -> ProgramRow {
         micros: checked.answer.micros,
         accepted: verdict.as_ref().ok().map(|a| accepted_row(checked, a)),
         refused: verdict.as_ref().err().map(|r| refused_row(checked, r)),
+        run,
     }
 }
 

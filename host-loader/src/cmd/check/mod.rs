@@ -2,7 +2,9 @@
 
 mod batch;
 mod json;
+mod trial;
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,8 +14,10 @@ use verifier::cost::CoreModel;
 use verifier::env::MapDesc;
 
 use crate::Status;
+use crate::client::image;
 use crate::env::linux::{Loader, ProgramType};
 use crate::env::{self, Environment, System};
+use crate::interpret::Maps;
 use crate::obj::{Object, Program};
 use crate::render::refusal::Refusal;
 use crate::render::{Scene, accepted};
@@ -32,9 +36,13 @@ use crate::verify::{self, Answer, Arena};
 /// output one JSON row each. Rows with a `prog_type` are judged by the rules Linux has for it, others as probes. A row that is not a program gives a row with an `error`, and the rest go on. The exit
 /// status is then 0 unless the file cannot be read or a row is in error (2).
 ///
+/// With `--run` each accepted program is also run once on the host, on a context of zeros or the one given, and the maps
+/// are shown as it leaves them. Programs of one object run in their order and share its maps.
+///
 /// Examples:
 ///
 ///     gnomon check exits.bpf.o
+///     gnomon check exits.bpf.o --run --set path=3 --set spent=200
 ///     gnomon check --env linux xdp_firewall.o --json
 ///     gnomon check --batch programs.jsonl > verdicts.jsonl
 #[derive(clap::Args, Debug)]
@@ -66,6 +74,9 @@ pub struct Args {
     /// Print JSON instead of text.
     #[arg(long)]
     pub json: bool,
+    /// Running them too.
+    #[command(flatten)]
+    pub input: trial::Input,
 }
 
 impl Args {
@@ -130,12 +141,12 @@ pub fn check<'o>(arena: &mut Arena, object: &'o Object, program: &'o Program, en
     let maps = descriptions(object);
     let text = verify::words(&program.slots);
     // Only Gnomon's probes are compiled; of others the time is counted in eBPF instructions.
-    let (answer, time_unit) = match env::gnomon::point(&program.section) {
-        Some(_) if env.name.starts_with("point") => (
+    let (answer, time_unit) = match env.point {
+        Some(_) => (
             timing::verify(arena, &text, &maps, &env, &CoreModel::INSNS),
             "A64 instructions",
         ),
-        _ => (verify::verify(arena, &text, &maps, &env, UnitCost), "eBPF instructions"),
+        None => (verify::verify(arena, &text, &maps, &env, UnitCost), "eBPF instructions"),
     };
     let map_names = object.maps.iter().map(|m| m.name.clone()).collect();
     Checked {
@@ -156,6 +167,7 @@ fn check_file(file: &Path, args: &Args) -> miette::Result<Status> {
         return Err(miette::miette!("no such program; the object has: {}", names.join(", ")));
     }
     let mut arena = Arena::default();
+    let maps = Maps::new(&object);
     let mut status = Status::Ok;
     let mut rows = Vec::new();
     for program in programs {
@@ -163,12 +175,20 @@ fn check_file(file: &Path, args: &Args) -> miette::Result<Status> {
         let env = env::of_section(args.env, &program.section, args.kind, loader)
             .map_err(|e| miette::Report::from(e).wrap_err(format!("program `{}`", program.name)))?;
         let checked = check(&mut arena, &object, program, env);
+        if checked.env.point.is_some() && checked.answer.verdict.is_ok() {
+            // What the verifier accepts can still have more maps or functions than a hypervisor takes.
+            image::encode(&object, program, &HashMap::new())?;
+        }
         if checked.answer.verdict.is_err() {
             status = Status::Refused;
         }
+        let run = match args.input.run {
+            true => trial::run(&checked, &object, &maps, &args.input)?,
+            false => None,
+        };
         match args.json {
-            true => rows.push(json::program(&checked)),
-            false => say(&text(&checked))?,
+            true => rows.push(json::program(&checked, run)),
+            false => say(&text(&checked, run.as_ref()))?,
         }
     }
     if args.json {
@@ -177,9 +197,12 @@ fn check_file(file: &Path, args: &Args) -> miette::Result<Status> {
     Ok(status)
 }
 
-fn text(checked: &Checked<'_>) -> String {
+fn text(checked: &Checked<'_>, run: Option<&trial::RunRow>) -> String {
     match (&checked.answer.verdict, checked.refusal()) {
-        (Ok(a), _) => accepted::report(&checked.scene(), &checked.program.name, a, checked.time_unit),
+        (Ok(a), _) => {
+            let report = accepted::report(&checked.scene(), &checked.program.name, a, checked.time_unit);
+            report + &run.map_or_else(String::new, |run| trial::text(run, a.totals.insn_bound))
+        }
         (Err(_), Some(refusal)) => format!("{:?}", miette::Report::new(refusal)),
         (Err(_), None) => String::new(),
     }

@@ -47,6 +47,7 @@ pub fn environment(kind: ProgramType, section: &str, loader: Loader) -> Environm
     };
     Environment {
         name: format!("linux {}{unprivileged}", type_name(kind)),
+        point: None,
         helpers: helpers::of(kind),
         objects: objects::of(kind, section.ends_with('6')).to_vec(),
         rules: rules(kind, loader),
