@@ -50,7 +50,10 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "exits",
         about: "hypervisor exits, instructions under icount",
-        sources: &[Source::System("systems/bench.toml")],
+        sources: &[
+            Source::System("systems/bench.toml"),
+            Source::System("systems/bench-smp.toml"),
+        ],
     },
     Bench {
         name: "points",

@@ -5,6 +5,7 @@
 //!
 //! Boot arguments: `rounds=N` per measurement; `chan=N` a channel end to a `pingpong role=server` VM of higher
 //! priority, without which the IPC rows are left out; `probes` measures again with an empty and with a counting probe.
+//! `ipi` measures interrupts from vCPU 0 to vCPU 1 as well; `suffix=@TEXT` ends the rows' names.
 //! `points` measures firings instead, and needs the right to see every VM; `verify` measures the steps of proofs.
 //! Every result is one line `@row {"name", "value", "unit", "min", "max"}`: `value` is the mean.
 
@@ -45,7 +46,8 @@ fn main() {
         return;
     }
     let channel = options.number("chan").filter(|_| hvc::present());
-    run("", rounds, channel);
+    let suffix = options.option("suffix").unwrap_or_default();
+    run(suffix, rounds, channel);
     if options.option("probes").is_some() {
         for probe in probes::Probe::ALL {
             match probes::attach(probe) {
@@ -60,6 +62,9 @@ fn main() {
                 ),
             }
         }
+    }
+    if options.option("ipi").is_some() {
+        one_shot::ipi(suffix, rounds);
     }
     if let Some(channel) = channel {
         steady::stop_server(channel);

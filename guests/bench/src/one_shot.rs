@@ -2,6 +2,7 @@
 
 use rt::measure::{self, SWEEP, Shot};
 use rt::rng::Rng;
+use rt::second::{self, Wait};
 use rt::{exit, hvc, timer};
 
 use crate::row::Row;
@@ -9,6 +10,8 @@ use crate::{SGI, steady};
 
 /// The reading is one instruction (the branch into the sled) behind the handler's first.
 const READING: u64 = 1;
+/// Besides the trapped instruction and the exits there is the one that gives vCPU 1's CPU its turn.
+const TURN: u64 = 1;
 /// First word of a message that asks the server to wait for a notification, and for the stamp of the last one.
 const ARM: u64 = 1;
 /// Seed of the start phases.
@@ -49,6 +52,20 @@ pub fn run(suffix: &str, rounds: u64) {
     averaged(rounds, |shift| check(measure::self_sgi(SGI, shift), SGI)).print("self_sgi_to_handler", suffix, READING);
     sweep(rounds, measure::timer_spinning, timer::INTID).print("vtimer_to_handler", suffix, READING);
     sweep(rounds, measure::timer_wfi, timer::INTID).print("vtimer_to_handler_wfi", suffix, READING);
+}
+
+/// SGI from vCPU 0 to vCPU 1 on another CPU: what both CPUs execute until the handler's first instruction.
+pub fn ipi(suffix: &str, rounds: u64) {
+    if !second::start(SGI) {
+        exit::fail("bench", format_args!("vCPU 1 does not start"));
+    }
+    let shoot = |wait, shift| match second::shoot(SGI, wait, shift) {
+        Some(ticks) => ticks,
+        None => exit::fail("bench", format_args!("vCPU 1 was not interrupted")),
+    };
+    for (wait, name) in [(Wait::Spinning, "ipi_to_handler"), (Wait::Wfi, "ipi_to_handler_wfi")] {
+        averaged(rounds, |shift| shoot(wait, shift)).print(name, suffix, TURN);
+    }
 }
 
 /// Notify to the first instruction of the handler in another VM of higher priority, which waits in WFI. All VMs see

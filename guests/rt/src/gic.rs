@@ -9,6 +9,9 @@ pub const GICD: Device = Device::new(0x0800_0000);
 /// The first redistributor: RD_base, and SGI_base 64 KiB above.
 pub const GICR: Device = Device::new(0x080a_0000);
 
+/// From one vCPU's redistributor to the next.
+const GICR_BYTES: usize = 0x2_0000;
+
 /// Register offsets (Arm IHI 0069, chapter 12), of the distributor unless said otherwise.
 pub mod reg {
     #![allow(missing_docs, reason = "the specification's own names")]
@@ -99,6 +102,16 @@ pub fn enable(intid: u32) {
         set_priority(intid, PRIORITY);
     }
     set_bit(ISENABLER, intid);
+}
+
+/// Enables SGI `intid` at another vCPU of the VM.
+pub fn enable_sgi_of(vcpu: usize, intid: u32) {
+    let other = Device::new(GICR.address(0) + vcpu * GICR_BYTES);
+    let (word, shift) = (SGI_BASE + IPRIORITYR + intid as usize / 4 * 4, intid % 4 * 8);
+    let others = other.read32(word) & !(0xff << shift);
+    other.write32(word, others | u32::from(PRIORITY) << shift);
+    other.write32(SGI_BASE + IGROUPR, u32::MAX);
+    other.write32(SGI_BASE + ISENABLER, 1 << intid);
 }
 
 /// Disables an interrupt.

@@ -40,6 +40,7 @@ pub mod pmu;
 pub mod programs;
 pub mod psci;
 pub mod rng;
+pub mod second;
 pub mod timer;
 #[cfg(feature = "virtio")]
 pub mod virtio;

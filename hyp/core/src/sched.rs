@@ -58,7 +58,8 @@ impl Sched {
             turn: [0; PRIORITIES],
             priority: [0; SLOTS],
             current: NONE,
-            changed: false,
+            // Nobody has been chosen yet, and a CPU without a vCPU must learn that it idles.
+            changed: true,
         }
     }
 
