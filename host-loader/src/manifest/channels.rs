@@ -17,7 +17,7 @@ const SPIS: u32 = 64;
 
 /// Who has an SPI of a VM.
 enum Owner {
-    Device(&'static str),
+    Device(&'static str, Range<usize>),
     Channel(Range<usize>),
 }
 
@@ -163,10 +163,11 @@ impl Checker<'_> {
                 .at(first, "first here")
                 .at(place.span(), "and again here")
                 .advise("each notification needs an SPI of its own")),
-            Some(Owner::Device(device)) => Err(self
+            Some(Owner::Device(device, given)) => Err(self
                 .text
                 .error(format!("SPI {number} is the interrupt of the VM's {device}"))
-                .at(place.span(), "here")
+                .at(given, "this device")
+                .at(place.span(), "the same SPI again")
                 .advise("the uart has SPI 1, virtio devices have SPI 16 and up")),
         }
     }
@@ -175,11 +176,14 @@ impl Checker<'_> {
         let mut spis = Spis::new();
         for (id, vm) in vms.iter().enumerate() {
             if vm.uart {
-                spis.insert((id, self.board.uart.intid - SPI_BASE), Owner::Device("uart"));
+                spis.insert(
+                    (id, self.board.uart.intid - SPI_BASE),
+                    Owner::Device("uart", vm.uart_span.clone()),
+                );
             }
             for device in &vm.virtio {
                 let spi = self.board.transports.first_intid + device.transport - SPI_BASE;
-                spis.insert((id, spi), Owner::Device("virtio device"));
+                spis.insert((id, spi), Owner::Device("virtio device", device.span.clone()));
             }
         }
         spis

@@ -157,7 +157,7 @@ impl Checker<'_> {
                 .advise("0 is the lowest priority"));
         }
         let (cpus, cpus_span) = self.pinned(raw)?;
-        let (uart, virtio) = self.devices(raw, transports)?;
+        let (uart_span, virtio) = self.devices(raw, transports)?;
         Ok(Vm {
             name: raw.name.get_ref().clone(),
             image: self.image(&raw.image)?,
@@ -171,7 +171,8 @@ impl Checker<'_> {
             cpus,
             cpus_span,
             restart: raw.restart,
-            uart,
+            uart: uart_span.is_some(),
+            uart_span: uart_span.unwrap_or_default(),
             virtio,
             rights: self.rights(&raw.rights)?,
             map_bytes: raw.probes.map_memory.0,
@@ -213,18 +214,25 @@ impl Checker<'_> {
         Ok((ipa, memory))
     }
 
-    fn devices(&self, raw: &raw::Vm, transports: &mut u32) -> Result<(bool, Vec<Virtio>)> {
-        let mut uart = false;
+    /// Where the uart is asked for, if it is, and the virtio devices.
+    fn devices(&self, raw: &raw::Vm, transports: &mut u32) -> Result<(Option<Range<usize>>, Vec<Virtio>)> {
+        let mut uart = None;
         let mut virtio = Vec::new();
         for device in &raw.devices {
             match device.get_ref() {
-                raw::Device::Named(name) if name == "uart" && !uart => uart = true,
+                raw::Device::Named(name) if name == "uart" => {
+                    if let Some(first) = uart.replace(device.span()) {
+                        return Err(self
+                            .text
+                            .error("the uart is given twice")
+                            .at(first, "first here")
+                            .at(device.span(), "and again here"));
+                    }
+                }
                 raw::Device::Named(name) => {
-                    let fault = match name == "uart" {
-                        true => self.text.error("the uart is given twice"),
-                        false => self.text.error(format!("no device is named `{name}`")),
-                    };
-                    return Err(fault
+                    return Err(self
+                        .text
+                        .error(format!("no device is named `{name}`"))
                         .at(device.span(), "here")
                         .advise("devices are \"uart\" and { virtio = …, dma = \"trusted\" }"));
                 }
@@ -238,6 +246,7 @@ impl Checker<'_> {
                     virtio.push(Virtio {
                         kind,
                         transport: *transports * board.per_page,
+                        span: device.span(),
                     });
                     *transports += 1;
                 }

@@ -105,6 +105,8 @@ pub struct Vm {
     pub restart: bool,
     /// Emulated PL011.
     pub uart: bool,
+    /// Where the manifest says so.
+    pub uart_span: Range<usize>,
     /// virtio devices passed through.
     pub virtio: Vec<Virtio>,
     /// Rights.
@@ -160,6 +162,8 @@ pub struct Virtio {
     pub kind: VirtioKind,
     /// Transport number on the board.
     pub transport: u32,
+    /// Place in the text.
+    pub span: Range<usize>,
 }
 
 /// A channel; the client is end A.

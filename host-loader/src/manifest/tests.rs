@@ -6,7 +6,7 @@ use miette::Diagnostic;
 
 use crate::debian::{Initramfs, Source};
 
-use super::{Clock, ImageSource, RamDisk, System, Text, Timing, Virtio, VirtioKind, parse};
+use super::{Clock, ImageSource, RamDisk, System, Text, Timing, VirtioKind, parse};
 
 fn read(text: &str) -> Result<System, super::ManifestError> {
     parse(Text::new(Path::new("t.toml"), text.to_string()), Path::new("/sys"))
@@ -99,17 +99,9 @@ fn everything_that_can_be_said_is_understood() {
         Some(RamDisk::File(PathBuf::from("/sys/rd.cpio")))
     );
     let disk = VirtioKind::Block(PathBuf::from("/sys/d.img"));
-    let expected = [
-        Virtio {
-            kind: VirtioKind::Console,
-            transport: 0,
-        },
-        Virtio {
-            kind: disk,
-            transport: 8,
-        },
-    ];
-    assert_eq!(vm.virtio, expected, "no two devices share a page");
+    let expected = [(VirtioKind::Console, 0), (disk, 8)];
+    let virtio: Vec<_> = vm.virtio.iter().map(|v| (v.kind.clone(), v.transport)).collect();
+    assert_eq!(virtio, expected, "no two devices share a page");
     assert_eq!(vm.rights, Rights::PROBE_SELF | Rights::PROBE_SYSTEM | Rights::LOG);
     assert_eq!((vm.map_bytes, vm.programs), (1 << 20, 4));
     assert_eq!(
@@ -371,6 +363,14 @@ fn channels_that_cannot_be_are_refused() {
         "1",
         "SPI 1",
     );
+    let device = with("notify = \"both\"\nclient_spi = 16\n").replacen(
+        "4M\"\n",
+        "4M\"\ndevices = [{ virtio = \"rng\", dma = \"trusted\" }]\n",
+        1,
+    );
+    for label in ["rng", "16"] {
+        refused(&device, "interrupt of the VM's virtio device", label, "SPI 16 and up");
+    }
     let twice = with("notify = \"to-server\"\nserver_spi = 9\n")
         + "[[channel]]\nname = \"d\"\nclient = \"a\"\nserver = \"b\"\nnotify = \"to-server\"\nserver_spi = 9\n";
     refused(&twice, "SPI 9 is given twice", "9", "of its own");

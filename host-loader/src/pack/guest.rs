@@ -1,12 +1,24 @@
 //! Guest images: ELF, Linux `Image`, or flat binary, told apart by their first bytes.
 
 use goblin::elf::{Elf, header, program_header};
+use goblin::pe;
 
 /// Offset of the magic number in a Linux `Image` (Documentation/arch/arm64/booting.rst of Linux).
 const IMAGE_MAGIC_AT: usize = 56;
 const IMAGE_MAGIC: &[u8] = b"ARM\x64";
 const IMAGE_TEXT_OFFSET_AT: usize = 8;
 const IMAGE_SIZE_AT: usize = 16;
+const IMAGE_FLAGS_AT: usize = 24;
+/// In the flags: the kernel is big-endian.
+const IMAGE_BIG_ENDIAN: u64 = 1;
+/// Where an `Image` that UEFI can start says where its PE header is.
+const IMAGE_PE_AT: usize = 60;
+/// Starts of other machines' Linux images: their magic numbers, at these offsets.
+const FOREIGN: &[(usize, &[u8], &str)] = &[
+    (0x202, b"HdrS", "x86 (a bzImage)"),
+    (0x38, b"RSC\x05", "RISC-V"),
+    (0x24, b"\x18\x28\x6f\x01", "32-bit Arm (a zImage)"),
+];
 /// Where QEMU's `-kernel` puts a binary that has no header.
 const FLAT_OFFSET: u64 = 0x8_0000;
 
@@ -71,10 +83,10 @@ pub enum GuestError {
     /// An ELF file with nothing to load.
     #[error("the ELF file has no loadable segment: it is an object file or a debug file")]
     NothingToLoad,
-    /// A segment's bytes are not all in the file.
-    #[error("the ELF file is cut off: a segment ends at byte {end}, the file at {len}")]
+    /// Bytes of a segment or section are not in the file.
+    #[error("the image is cut off: its headers speak of {end} bytes, the file has {len}")]
     Truncated {
-        /// Where the segment ends in the file.
+        /// Where the last segment or section ends in the file.
         end: u64,
         /// Bytes of the file.
         len: u64,
@@ -137,10 +149,13 @@ pub fn read(bytes: &[u8], ram: u64, ram_len: u64) -> Result<Guest, GuestError> {
     if let Some((_, name)) = PACKERS.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Err(GuestError::Compressed(name));
     }
+    let is_foreign = |(at, magic, _): &&(usize, &[u8], _)| bytes.get(*at..).is_some_and(|rest| rest.starts_with(magic));
+    if let Some((_, _, machine)) = FOREIGN.iter().find(is_foreign) {
+        return Err(GuestError::Machine((*machine).into()));
+    }
     let guest = match bytes {
         _ if bytes.starts_with(header::ELFMAG) => elf(bytes)?,
         _ if bytes.get(IMAGE_MAGIC_AT..IMAGE_MAGIC_AT + 4) == Some(IMAGE_MAGIC) => linux(bytes, ram)?,
-        _ if bytes.get(0x202..0x206) == Some(b"HdrS") => return Err(GuestError::Machine("x86 (a bzImage)".into())),
         _ => Guest {
             entry: ram + FLAT_OFFSET,
             pieces: vec![Piece::new(ram + FLAT_OFFSET, bytes.to_vec())],
@@ -224,7 +239,14 @@ fn linux(bytes: &[u8], ram: u64) -> Result<Guest, GuestError> {
             .map_or(0, |field| u64::from_le_bytes(field.try_into().unwrap_or_default()))
     };
     let (text_offset, size) = (word(IMAGE_TEXT_OFFSET_AT), word(IMAGE_SIZE_AT));
+    if word(IMAGE_FLAGS_AT) & IMAGE_BIG_ENDIAN != 0 {
+        return Err(GuestError::Machine("big-endian AArch64".into()));
+    }
     let len = bytes.len() as u64;
+    let end = sections_end(bytes).unwrap_or(0);
+    if end > len {
+        return Err(GuestError::Truncated { end, len });
+    }
     // The header's size counts the bss: a file may be shorter than that, but a real kernel never by more than its bss,
     // and never longer (booting.rst: images before 3.17 have size 0 and text_offset 0x80000).
     if size != 0 && size < len {
@@ -240,6 +262,20 @@ fn linux(bytes: &[u8], ram: u64) -> Result<Guest, GuestError> {
             bytes: bytes.to_vec(),
         }],
     })
+}
+
+/// Where the last section ends in the file, if the image has a PE header: `image_size` cannot tell, it counts the bss.
+fn sections_end(bytes: &[u8]) -> Option<u64> {
+    let at = u32::from_le_bytes(bytes.get(IMAGE_PE_AT..IMAGE_PE_AT + 4)?.try_into().ok()?);
+    let mut at = (at as usize).checked_add(pe::header::SIZEOF_PE_MAGIC)?;
+    if !bytes.starts_with(b"MZ") || !bytes.get(..at)?.ends_with(b"PE\0\0") {
+        return None;
+    }
+    let coff = pe::header::CoffHeader::parse(bytes, &mut at).ok()?;
+    at = at.checked_add(coff.size_of_optional_header.into())?;
+    let sections = coff.sections(bytes, &mut at).ok()?;
+    let end = |s: pe::section_table::SectionTable| u64::from(s.pointer_to_raw_data) + u64::from(s.size_of_raw_data);
+    sections.into_iter().map(end).max()
 }
 
 #[cfg(test)]
@@ -309,6 +345,45 @@ mod tests {
             read(&image, RAM, LEN),
             Err(GuestError::BadImageSize { size: 0x500, len: 4096 })
         );
+    }
+
+    /// A Linux image of 4096 bytes with a bss, one PE section to the end of the file.
+    fn linux_file() -> Vec<u8> {
+        let mut image = vec![0; 4096];
+        image[..2].copy_from_slice(b"MZ");
+        image[16..24].copy_from_slice(&0x9000u64.to_le_bytes());
+        image[56..60].copy_from_slice(IMAGE_MAGIC);
+        image[60..64].copy_from_slice(&64u32.to_le_bytes());
+        image[64..68].copy_from_slice(b"PE\0\0");
+        image[68..70].copy_from_slice(&0xaa64u16.to_le_bytes());
+        image[70..72].copy_from_slice(&1u16.to_le_bytes());
+        let section = 88;
+        image[section..section + 5].copy_from_slice(b".text");
+        image[section + 16..section + 20].copy_from_slice(&3072u32.to_le_bytes());
+        image[section + 20..section + 24].copy_from_slice(&1024u32.to_le_bytes());
+        image
+    }
+
+    #[test]
+    fn linux_that_is_cut_off_or_big_endian_is_refused() {
+        let mut image = linux_file();
+        assert_eq!(read(&image, RAM, LEN).unwrap().end(), RAM + 0x9000);
+        let cut = read(&image[..4095], RAM, LEN);
+        assert_eq!(cut, Err(GuestError::Truncated { end: 4096, len: 4095 }));
+        for len in 0..image.len() {
+            let _ = read(&image[..len], RAM, LEN);
+        }
+        image[IMAGE_FLAGS_AT] = 1;
+        assert!(matches!(read(&image, RAM, LEN), Err(GuestError::Machine(_))));
+    }
+
+    #[test]
+    fn images_of_other_machines_are_named() {
+        for (at, magic, machine) in FOREIGN {
+            let mut image = vec![0; 1024];
+            image[*at..at + magic.len()].copy_from_slice(magic);
+            assert_eq!(read(&image, RAM, LEN), Err(GuestError::Machine((*machine).into())));
+        }
     }
 
     #[test]

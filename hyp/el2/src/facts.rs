@@ -45,13 +45,7 @@ static GNOMON_PATH_FACTS: [Fact; 7] = [
     // Set where a VM stops, taken by `exit_slow` before the stay ends.
     cpu(STATE, 4, offset_of!(Cpu, hazard), 0, 0),
     // Taken by `schedule` at the end of every stay that may set it; boot enters the first guest that way, too.
-    cpu(
-        STATE,
-        1,
-        offset_of!(Cpu, sched) + offset_of!(Sched, changed),
-        0,
-        0,
-    ),
+    cpu(STATE, 1, offset_of!(Cpu, sched) + offset_of!(Sched, changed), 0, 0),
     // Nobody idles while a guest runs: `schedule` clears it when it finds one.
     cpu(RUNNING, 1, offset_of!(Cpu, idle), 0, 0),
     // Set at boot from the checked configuration, never changed.
