@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyp_abi::PathId;
 use hyp_abi::bounds::POINTS;
-use pathwcet::explore::{Limits, OnPanic, Outcome, Query, explore};
+use pathwcet::explore::{Graphs, Limits, OnPanic, Outcome, Query, explore_with};
 use pathwcet::inst::SP;
 use pathwcet::range::Range;
 use pathwcet::state::{State, Symbols};
@@ -87,8 +87,9 @@ pub fn analyse(ground: &Ground, cases: &[Case], steps: u64) -> Analysis {
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
+                let mut graphs = Graphs::new(&ground.image);
                 while let Some((i, run)) = take(&next, &runs) {
-                    let outcome = one(ground, run, steps);
+                    let outcome = one(ground, &mut graphs, run, steps);
                     if let Ok(mut done) = done.lock() {
                         done.push((i, outcome));
                     }
@@ -127,7 +128,7 @@ fn runs_of(case: &Case) -> Vec<Run<'_>> {
     runs
 }
 
-fn one(ground: &Ground, run: &Run<'_>, steps: u64) -> Result<Outcome, String> {
+fn one(ground: &Ground, graphs: &mut Graphs<'_>, run: &Run<'_>, steps: u64) -> Result<Outcome, String> {
     if let Some(why) = &run.case.open {
         return Err(why.clone());
     }
@@ -135,7 +136,7 @@ fn one(ground: &Ground, run: &Run<'_>, steps: u64) -> Result<Outcome, String> {
     let mut symbols = Symbols::default();
     let mut start = ground.start(&mut symbols, SLOT, run.case.vector);
     suppose(&mut start.state, &mut symbols, run);
-    let outcome = bound(ground, entry, ground.stops(), steps, start, symbols)?;
+    let outcome = bound(ground, graphs, entry, ground.stops(), steps, start, symbols)?;
     for class in outcome.classes.keys() {
         match class.and_then(PathId::from_number) {
             None => return Err("an end that counts as no path".to_owned()),
@@ -150,6 +151,7 @@ fn one(ground: &Ground, run: &Run<'_>, steps: u64) -> Result<Outcome, String> {
 
 fn bound(
     ground: &Ground,
+    graphs: &mut Graphs<'_>,
     entry: u64,
     stops: BTreeSet<u64>,
     steps: u64,
@@ -170,7 +172,7 @@ fn bound(
         },
         ..Query::new(entry, start.state, &|_| 1)
     };
-    explore(&ground.image, &query, symbols).map_err(|e| e.to_string())
+    explore_with(graphs, &query, symbols).map_err(|e| e.to_string())
 }
 
 /// ESR_EL2, HPFAR_EL2 and ICC_IAR1_EL1.
@@ -271,6 +273,7 @@ fn merge(out: &mut Analysis, run: &Run<'_>, outcome: Outcome) {
 /// Cost of firing for each probe: from a site's block back behind the site, and its share of the chain.
 fn fire(ground: &Ground) -> [Option<u64>; POINTS] {
     let mut out = [Some(0); POINTS];
+    let mut graphs = Graphs::new(&ground.image);
     for site in &ground.sites {
         let Some(cost) = out.get_mut(usize::from(site.point)) else {
             continue;
@@ -281,7 +284,7 @@ fn fire(ground: &Ground) -> [Option<u64>; POINTS] {
         start.classes = None;
         let mut stops = ground.stops();
         stops.insert(site.at + 4);
-        let found = bound(ground, site.block, stops, FIRE_STEPS_MAX, start, symbols).ok();
+        let found = bound(ground, &mut graphs, site.block, stops, FIRE_STEPS_MAX, start, symbols).ok();
         let found = found.and_then(|found| charge(found.bound));
         *cost = cost.zip(found).map(|(cost, found)| cost.max(found));
     }

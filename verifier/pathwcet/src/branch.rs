@@ -302,9 +302,6 @@ fn assume_test(state: &State, value: Value, mask: u64, wide: bool, cond: u8) -> 
 
 /// Narrows by value == 0 or value ≠ 0, as CBZ and CBNZ do.
 pub fn assume_zero(state: &State, value: Value, wide: bool, zero: bool) -> Option<State> {
-    if value.base != 0 && !state.ranges.contains_key(&value.base) {
-        return Some(state.clone());
-    }
     let cond = if zero { 0 } else { 1 };
     assume_sub(state, value, Value::exact(0), wide, cond)
 }

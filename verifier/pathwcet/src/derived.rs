@@ -2,7 +2,7 @@
 //! what it was made from.
 
 use crate::range::Range;
-use crate::state::{State, Sym, Symbols, Value};
+use crate::state::{State, Sym, Symbols, Value, visit};
 
 /// How a number was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,17 +77,38 @@ impl State {
             };
             self.narrow_made_from(sym)?;
             let made = self.derived.iter().find(|(_, v)| v.index == sym && v.base == 0);
-            let Some((&(how, source), &result)) = made else {
-                return Some(());
-            };
-            let result = self.range(result);
-            let before = self
-                .before_wrap(how, source, result)
-                .or_else(|| Some((source, how.back(result)?)));
+            let before = made.and_then(|(&(how, source), &result)| {
+                let result = self.range(result);
+                self.before_wrap(how, source, result)
+                    .or_else(|| Some((source, how.back(result)?)))
+            });
+            if let Some(only) = self.symbol_range(sym).as_exact() {
+                self.pin(sym, only);
+            }
             let Some(next) = before else { return Some(()) };
             (value, range) = next;
         }
         Some(())
+    }
+
+    /// Puts its one value in place of a symbol, so that whoever looks at it sees a constant.
+    fn pin(&mut self, sym: Sym, only: u64) {
+        let fix = |value: &mut Value| {
+            if value.base == sym {
+                (value.base, value.add) = (0, value.add.wrapping_add(only));
+            } else if value.index == sym {
+                (value.index, value.add) = (0, value.add.wrapping_add(only));
+            }
+        };
+        let named = |v: &Value| v.base == sym || v.index == sym;
+        self.regs.iter_mut().for_each(fix);
+        if self.memory.values().any(|(_, v)| named(v)) {
+            self.memory.values_mut().for_each(|(_, v)| fix(v));
+        }
+        if self.sysregs.values().any(named) {
+            self.sysregs.values_mut().for_each(fix);
+        }
+        visit(&mut self.flags, &mut |v| fix(v));
     }
 
     /// A 32-bit number plus a constant, modulo 2^32, lies in `result`: what the number is, if that is one interval.

@@ -220,7 +220,7 @@ impl State {
             .unwrap_or(Range::FULL)
     }
 
-    /// Forgets symbols that nothing names any more.
+    /// Forgets symbols that nothing names any more, and words and system registers that say nothing.
     pub fn collect(&mut self) {
         let mut used = Vec::with_capacity(64 + 2 * self.memory.len());
         let mut mark = |v: &Value| used.extend([v.base, v.index]);
@@ -229,6 +229,7 @@ impl State {
         self.sysregs.values().for_each(&mut mark);
         operands(&self.flags).iter().for_each(&mut mark);
         used.sort_unstable();
+        self.forget_unsaid(&used);
         used.dedup();
         let holds = |s: Sym, used: &[Sym]| s == 0 || used.binary_search(&s).is_ok();
         let is_used = |v: &Value, used: &[Sym]| holds(v.base, used) && holds(v.index, used);
@@ -247,6 +248,61 @@ impl State {
             .retain(|n, (i, k)| [n, i, k].into_iter().all(|s| holds(*s, &used)));
         self.ranges.retain(|sym, _| used.binary_search(sym).is_ok());
     }
+
+    /// Drops words and system registers whose value may be anything and is nowhere else: read again, they are as unknown.
+    /// `used`: the symbols of all values, sorted, as often as they occur.
+    fn forget_unsaid(&mut self, used: &[Sym]) {
+        let once = |s: Sym| {
+            let first = used.partition_point(|u| *u < s);
+            used.get(first + 1) != Some(&s)
+        };
+        let in_tables: Vec<Sym> = {
+            let derived = self.derived.iter().flat_map(|((_, s), v)| [s.base, s.index, v.index]);
+            let sums = self.sums.iter().flat_map(|(n, (i, k))| [*n, *i, *k]);
+            let mut all: Vec<Sym> = derived.chain(sums).collect();
+            all.sort_unstable();
+            all
+        };
+        let bases = &self.memory;
+        let (ranges, stack, ground) = (&self.ranges, self.stack, &self.ground);
+        let says = |v: &Value, size: u8| match (v.base, v.index, v.add) {
+            (s, 0, 0) if s != 0 => {
+                s == stack
+                    || ground.apart.contains(&s)
+                    || ranges.contains_key(&s)
+                    || !once(s)
+                    || in_tables.binary_search(&s).is_ok()
+                    || has_words(bases, s)
+            }
+            (0, s, 0) if s != 0 => {
+                !once(s)
+                    || in_tables.binary_search(&s).is_ok()
+                    || size >= 8
+                    || ranges.get(&s) != Some(&Range::below_bits(size * 8))
+            }
+            _ => true,
+        };
+        let unsaid: Vec<(Sym, u64)> = (self.memory.iter())
+            .filter(|(at, (size, v))| !says(v, *size) && !ground.firm.contains(at))
+            .map(|(at, _)| *at)
+            .collect();
+        let registers: Vec<u16> = (self.sysregs.iter())
+            .filter(|(_, v)| !says(v, 8))
+            .map(|(key, _)| *key)
+            .collect();
+        if !unsaid.is_empty() {
+            self.memory.retain(|at, _| unsaid.binary_search(at).is_err());
+        }
+        if !registers.is_empty() {
+            self.sysregs.retain(|key, _| registers.binary_search(key).is_err());
+        }
+    }
+}
+
+/// Something is known of what lies at `base`.
+fn has_words(memory: &Sorted<(Sym, u64), (u8, Value)>, base: Sym) -> bool {
+    let first = memory.at_or_after((base, 0));
+    memory.entries().get(first).is_some_and(|((b, _), _)| *b == base)
 }
 
 /// The values that flags were made of.
@@ -263,4 +319,18 @@ pub(crate) fn operands(flags: &Flags) -> Vec<Value> {
         }
     }
     out
+}
+
+/// Applies `to` to every value that flags were made of.
+pub(crate) fn visit(flags: &mut Flags, to: &mut dyn FnMut(&mut Value)) {
+    let mut todo = vec![flags];
+    while let Some(flags) = todo.pop() {
+        match flags {
+            Flags::Sub { a, b, .. } | Flags::Add { a, b, .. } => [a, b].into_iter().for_each(&mut *to),
+            Flags::Test { value, .. } => to(value),
+            Flags::Held { of, .. } => todo.push(of),
+            Flags::Chain { before, then, .. } => todo.extend([&mut **before, &mut **then]),
+            Flags::Unknown | Flags::Nzcv(_) => {}
+        }
+    }
 }

@@ -39,7 +39,6 @@ pub fn split(image: &Image, symbols: &mut Symbols, state: &State, inst: &Inst) -
     loop {
         let mut state = base_state.clone();
         if range.contains(v) && state.narrow(index, Range::exact(v)).is_some() {
-            pin(&mut state, at.index, v);
             let target = at.add.wrapping_add(v);
             out.extend(at_constant_index(image, symbols, inst, state, target));
         }
@@ -83,23 +82,6 @@ fn at_constant_index(
     let base = state.get(addr.base).as_exact()?;
     state.set(reg, Value::exact(target.wrapping_sub(base) >> scale));
     Some(state)
-}
-
-/// Replaces a symbol by its one value everywhere.
-fn pin(state: &mut State, sym: u32, v: u64) {
-    let fix = |value: &mut Value| {
-        if value.index == sym {
-            *value = Value {
-                base: value.base,
-                index: 0,
-                add: value.add.wrapping_add(v),
-            };
-        }
-    };
-    state.regs.iter_mut().for_each(fix);
-    if state.memory.values().any(|(_, value)| value.index == sym) {
-        state.memory.values_mut().for_each(|(_, value)| fix(value));
-    }
 }
 
 /// Targets of the indirect branch at `site` that the code right before it shows. Only a first idea of the graph: the

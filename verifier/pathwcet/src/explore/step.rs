@@ -14,6 +14,8 @@ use std::rc::Rc;
 
 /// In the iterations of a loop after these, results of either kind are one state.
 const TURNS_APART: u32 = 256;
+/// Results of either kind that are kept apart, one after the other, until states meet again.
+const CHOICES_MAX: u32 = 3;
 
 impl Explorer<'_, '_> {
     /// Executes one block from one state and pushes what follows.
@@ -26,9 +28,9 @@ impl Explorer<'_, '_> {
             .last()
             .is_some_and(|i| matches!(i.flow, Flow::JumpReg(_) | Flow::CallReg(_)));
         // States that a table splits into go on one by one; targets found by any of them are noted before a restart.
-        let mut todo = vec![(0usize, item)];
+        let mut todo = vec![(0usize, item, 0u32)];
         let mut restart = false;
-        while let Some((mut at, mut item)) = todo.pop() {
+        while let Some((mut at, mut item, choices)) = todo.pop() {
             let mut alive = true;
             while let Some(inst) = block.insts.get(at) {
                 if at > 0 && self.query.stops.contains(&inst.pc) {
@@ -36,19 +38,21 @@ impl Explorer<'_, '_> {
                     alive = false;
                     break;
                 }
-                let few = place.turn < TURNS_APART;
+                let few = place.turn < TURNS_APART && choices < CHOICES_MAX;
                 let apart = || {
                     by_wrap(&item.state, inst)
                         .map(Vec::from)
                         .or_else(|| by_choice(&item.state, inst))
                 };
                 if let Some(states) = few.then(apart).flatten() {
-                    todo.extend(states.into_iter().map(|state| (at, Item { state, ..item.clone() })));
+                    let parts = states.into_iter().map(|state| Item { state, ..item.clone() });
+                    todo.extend(parts.map(|item| (at, item, choices + 1)));
                     alive = false;
                     break;
                 }
                 if by_table && let Some(states) = split(self.graphs.image, &mut self.symbols, &item.state, inst) {
-                    todo.extend(states.into_iter().map(|state| (at, Item { state, ..item.clone() })));
+                    let parts = states.into_iter().map(|state| Item { state, ..item.clone() });
+                    todo.extend(parts.map(|item| (at, item, choices)));
                     alive = false;
                     break;
                 }
