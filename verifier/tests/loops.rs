@@ -3,6 +3,8 @@
 mod common;
 #[path = "common/embed.rs"]
 mod embed;
+#[path = "common/random.rs"]
+mod random;
 
 use common::*;
 use goblin::elf::Elf;
@@ -46,9 +48,14 @@ fn programs(version: &str) -> Option<Vec<(String, Vec<u64>)>> {
     Some(all)
 }
 
-/// All contexts: in[0] and in[1] over 0..=15, the rest fixed.
+/// Contexts of random bytes, besides.
+const RANDOM_INPUTS: usize = 12;
+
+/// All contexts: random ones, then in[0] and in[1] over 0..=15, the rest fixed.
 fn inputs() -> Vec<Vec<u8>> {
-    let mut all = Vec::new();
+    let mut rng = random::Rng(77);
+    let random = (0..RANDOM_INPUTS).map(|_| (0..192).map(|_| rng.below(256) as u8).collect());
+    let mut all: Vec<Vec<u8>> = random.collect();
     for a in 0..16u32 {
         for b in [0u32, 7, 15] {
             let mut bytes = vec![0u8; 192];
@@ -74,6 +81,7 @@ fn compare(version: &str) {
         limits: verifier::env::Limits::GNOMON,
     };
     let (mut exact, mut log_sum, mut refused) = (0, 0.0, Vec::new());
+    let (mut runs, mut steps) = (0, 0);
     let count = programs.len();
     for (name, text) in programs {
         let start = std::time::Instant::now();
@@ -81,17 +89,18 @@ fn compare(version: &str) {
         // Long loops take the same way for every input.
         let all = inputs();
         let all = if name.starts_with("count_") && name != "count_matches" {
-            &all[..1]
+            &all[RANDOM_INPUTS - 1..=RANDOM_INPUTS]
         } else {
             &all[..]
         };
-        let Some((bound, most, _)) = embed::embed(&text, &[], env, all, &name) else {
+        let Some((bound, most, n)) = embed::embed(&text, &[], env, all, &name) else {
             let why = verify(&text, &[], env).unwrap_err();
             println!("{name}: refused at {} {:?}", why.pc, why.why);
             refused.push(name);
             continue;
         };
         let took = start.elapsed();
+        (runs, steps) = (runs + all.len(), steps + n);
         if bound == most {
             exact += 1;
         } else {
@@ -103,6 +112,7 @@ fn compare(version: &str) {
         log_sum += (bound as f64 / most as f64).ln();
     }
     let mean = (log_sum / (count - refused.len()) as f64).exp();
+    println!("{version}: {runs} runs, {steps} steps inside");
     println!("{version}: {count} programs, {exact} exact, geometric mean ratio {mean:.4}, refused {refused:?}");
     assert!(refused.is_empty());
     assert!(exact * 100 >= count * 80, "{exact} of {count} exact");

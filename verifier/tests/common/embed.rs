@@ -1,7 +1,10 @@
 //! State embedding: what the interpreter does must lie inside what the verifier believed.
 
-use probe_vm::interp::{self, Backing, Code, Insn, STACK_BYTES, Size, Space, Start, Step as Machine};
+#![allow(dead_code)]
+
+use probe_vm::interp::{self, Backing, Code, FRAME_BYTES, Insn, STACK_BYTES, Size, Space, Start, Step as Machine};
 use std::sync::atomic::AtomicU64;
+use verifier::scalar::Scalar;
 use verifier::{Env, Kind, MapDesc, Observer, Program, Region, Step, UnitCost, Val, Verifier, View, heap_memory};
 
 /// An abstract state as remembered: enough to ask whether a machine state is in it.
@@ -58,11 +61,71 @@ impl Observer for Collect {
 }
 
 /// Where things are in the interpreter's address space.
+pub trait Places {
+    /// One past the last byte of the outermost frame's stack.
+    fn stack_top(&self) -> u64;
+    /// Whether `x` is a pointer to `region` at one of the offsets of `num`; `None`: this cannot be told.
+    fn points(&self, region: Region, num: &Scalar, x: u64, mem: &Space<'_>) -> Option<bool>;
+}
+
+/// Whether the abstract value holds `x`.
+fn holds(places: &impl Places, v: &Val, x: u64, mem: &Space<'_>) -> bool {
+    match v.kind {
+        Kind::Uninit => true,
+        Kind::Scalar => v.num.contains(x),
+        Kind::Pointer { region, nullable } => {
+            let inside = match region {
+                Region::Stack(f) => {
+                    let frame = places.stack_top() - FRAME_BYTES as u64 * u64::from(f);
+                    Some(v.num.contains(x.wrapping_sub(frame)))
+                }
+                other => places.points(other, &v.num, x, mem),
+            };
+            nullable && x == 0 || inside.unwrap_or(true)
+        }
+    }
+}
+
+impl Collect {
+    /// Whether the machine before a step is in one of the states seen there; if not, what it is.
+    pub fn check(&self, m: Machine<'_>, mem: &Space<'_>, places: &impl Places) -> Result<(), String> {
+        let spilled = |(frame, off, bytes, v): &(u8, i64, u8, Val)| {
+            let size = match bytes {
+                1 => Size::B,
+                2 => Size::H,
+                4 => Size::W,
+                _ => Size::X,
+            };
+            let frame = places.stack_top() - FRAME_BYTES as u64 * u64::from(*frame);
+            let loaded = interp::Memory::load(mem, frame.wrapping_add(*off as u64), size);
+            loaded.is_none_or(|x| holds(places, v, x, mem))
+        };
+        let inside = |s: &Seen| {
+            let all = |vs: &[Val], xs: &[u64]| vs.iter().zip(xs).all(|(v, x)| holds(places, v, *x, mem));
+            usize::from(s.depth) == m.callers.len()
+                && all(&s.regs, m.regs)
+                && s.saved.iter().zip(m.callers).all(|(vs, f)| all(vs, &f.saved))
+                && s.spills.iter().all(spilled)
+        };
+        if self.at[m.pc].iter().any(inside) {
+            return Ok(());
+        }
+        Err(format!(
+            "slot {}: {:x?} at depth {} is in none of {} states; first {:?}",
+            m.pc,
+            m.regs,
+            m.callers.len(),
+            self.at[m.pc].len(),
+            self.at[m.pc].first().map(|s| s.regs)
+        ))
+    }
+}
+
+/// Context, stack, and entry 0 of each map.
 #[derive(Clone, Copy)]
-struct Places {
+struct Fixed {
     context: u64,
     stack_top: u64,
-    /// Entry 0 of each map.
     maps: [u64; MAPS],
 }
 
@@ -71,66 +134,34 @@ pub const MAPS: usize = 2;
 /// Words behind each.
 const MAP_WORDS: usize = 64;
 
-impl Places {
-    fn holds(&self, v: &Val, x: u64) -> bool {
-        match v.kind {
-            Kind::Uninit => true,
-            Kind::Scalar => v.num.contains(x),
-            Kind::Pointer { region, nullable } => {
-                let base = match region {
-                    Region::Object(0) => self.context,
-                    Region::Stack(f) => self.stack_top - 512 * u64::from(f),
-                    Region::MapValue(n) => self.maps[usize::from(n)],
-                    // Handles are opaque.
-                    _ => return true,
-                };
-                nullable && x == 0 || v.num.contains(x.wrapping_sub(base))
-            }
-        }
+impl Places for Fixed {
+    fn stack_top(&self) -> u64 {
+        self.stack_top
+    }
+
+    fn points(&self, region: Region, num: &Scalar, x: u64, _: &Space<'_>) -> Option<bool> {
+        let base = match region {
+            Region::Object(0) => self.context,
+            Region::MapValue(n) => self.maps[usize::from(n)],
+            // Handles are opaque.
+            _ => return None,
+        };
+        Some(num.contains(x.wrapping_sub(base)))
     }
 }
 
 struct Check<'a> {
     seen: &'a Collect,
-    places: Places,
+    places: Fixed,
     failure: Option<String>,
     steps: u64,
 }
 
 impl<'b> interp::Trace<Space<'b>> for Check<'_> {
     fn step(&mut self, m: Machine<'_>, mem: &Space<'b>) {
-        if self.failure.is_some() {
-            return;
-        }
-        self.steps += 1;
-        let places = self.places;
-        let inside = |s: &Seen| {
-            usize::from(s.depth) == m.callers.len()
-                && s.regs.iter().zip(m.regs).all(|(v, x)| places.holds(v, *x))
-                && s.saved
-                    .iter()
-                    .zip(m.callers)
-                    .all(|(vs, f)| vs.iter().zip(&f.saved).all(|(v, x)| places.holds(v, *x)))
-                && s.spills.iter().all(|(frame, off, bytes, v)| {
-                    let size = match bytes {
-                        1 => Size::B,
-                        2 => Size::H,
-                        4 => Size::W,
-                        _ => Size::X,
-                    };
-                    let addr = (places.stack_top - 512 * u64::from(*frame)).wrapping_add(*off as u64);
-                    interp::Memory::load(mem, addr, size).is_none_or(|x| places.holds(v, x))
-                })
-        };
-        if !self.seen.at[m.pc].iter().any(inside) {
-            self.failure = Some(format!(
-                "slot {}: {:x?} at depth {} is in none of {} states; first {:?}",
-                m.pc,
-                m.regs,
-                m.callers.len(),
-                self.seen.at[m.pc].len(),
-                self.seen.at[m.pc].first().map(|s| s.regs)
-            ));
+        if self.failure.is_none() {
+            self.steps += 1;
+            self.failure = self.seen.check(m, mem, &self.places).err();
         }
     }
 }
@@ -162,19 +193,24 @@ impl<M: interp::Memory> interp::Helpers<M> for Answers {
     }
 }
 
-/// Verifies, and if accepted runs on every context of `inputs`. Gives the bound and the most instructions executed, or
-/// `None` if refused. Panics on a state outside or a run over the bound.
-pub fn embed(text: &[u64], maps: &[MapDesc], env: Env<'_>, inputs: &[Vec<u8>], what: &str) -> Option<(u64, u64, u64)> {
+/// Verifies; all that the verifier believes, and the instruction bound. `None` if refused.
+pub fn believe(text: &[u64], maps: &[MapDesc], env: Env<'_>) -> Option<(Collect, u64)> {
     heap_memory!(let memory = text.len());
     let mut collect = Collect::new(text.len());
     let mut v = Verifier::start(memory, &Program { text, maps }, env, UnitCost);
-    let bound = loop {
+    loop {
         match v.step_observed(1000, &mut collect) {
             Step::More => {}
             Step::Rejected(_) => return None,
-            Step::Done(d) => break d.insn_bound(),
+            Step::Done(d) => return Some((collect, d.insn_bound())),
         }
-    };
+    }
+}
+
+/// Verifies, and if accepted runs on every context of `inputs`. Gives the bound and the most instructions executed, or
+/// `None` if refused. Panics on a state outside or a run over the bound.
+pub fn embed(text: &[u64], maps: &[MapDesc], env: Env<'_>, inputs: &[Vec<u8>], what: &str) -> Option<(u64, u64, u64)> {
+    let (collect, bound) = believe(text, maps, env)?;
     let mut buffer = vec![Insn::EMPTY; text.len()];
     let code = Code::new(text, &mut buffer).expect("decodable");
     let (mut most, mut steps) = (0, 0);
@@ -188,7 +224,7 @@ pub fn embed(text: &[u64], maps: &[MapDesc], env: Env<'_>, inputs: &[Vec<u8>], w
         for (base, words) in bases.iter_mut().zip(words.chunks(MAP_WORDS)) {
             *base = space.add(Backing::Words(words)).expect("room");
         }
-        let places = Places {
+        let places = Fixed {
             context,
             stack_top: stack_base + STACK_BYTES as u64,
             maps: bases,
