@@ -59,6 +59,8 @@ statuses! {
     Exists = -16, "exists";
     /// The image has no table of path bounds, so nothing can be admitted.
     NoTable = -17, "no table of path bounds in this image";
+    /// Another CPU is in the way for a moment, and was told: the same call succeeds soon. x1 = those CPUs, as bits; 0: one that serves such a call.
+    Again = -18, "another CPU is in the way, ask again";
 }
 
 impl Status {

@@ -217,6 +217,8 @@ pub struct Cpu {
     pub entry: u32,
     /// What it goes on with.
     pub deferred: Deferred,
+    /// Number of this CPU. Here, because compiled probes load it with a short offset.
+    pub id: u32,
     /// Nobody runs: the CPU waits for an interrupt.
     pub idle: bool,
     /// What a switch must save and load besides what it always does, as bits of [`rare`].
@@ -237,8 +239,6 @@ pub struct Cpu {
     pub fp_owner: u32,
     /// VM with the keyboard.
     pub focus: u8,
-    /// Number of this CPU.
-    pub id: u32,
     /// The system has several CPUs.
     pub several: bool,
     /// The last VM of the system has stopped here.

@@ -24,6 +24,7 @@ pub mod config;
 pub mod cpu;
 pub mod dispatch;
 pub mod exit;
+pub mod grace;
 pub mod ipc;
 pub mod mail;
 pub mod pl011;

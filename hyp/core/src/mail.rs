@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hyp_abi::{CPUS_MAX, VMS_MAX};
 
+use crate::grace::Grace;
 use crate::psci::Power;
 use crate::sched::SLOTS;
 
@@ -95,6 +96,10 @@ pub struct Mail {
     vms: [VmMail; VMS_MAX],
     /// VMs that have not stopped.
     alive: AtomicU32,
+    /// VMs that have stopped and whose probes are not cleared away, as bits: a CPU was in the way.
+    left: AtomicU32,
+    /// When the CPUs have left probes.
+    pub grace: Grace,
 }
 
 /// Of the running system.
@@ -121,6 +126,8 @@ impl Mail {
             }; CPUS_MAX],
             vms: [const { VmMail::new() }; VMS_MAX],
             alive: AtomicU32::new(0),
+            left: AtomicU32::new(0),
+            grace: Grace::new(),
         }
     }
 
@@ -141,6 +148,22 @@ impl Mail {
     /// A VM has stopped; true if it was the last.
     pub fn stopped(&self) -> bool {
         self.alive.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// These VMs, as bits, have left probes behind.
+    pub fn leave(&self, vms: u32) {
+        self.left.fetch_or(vms, Ordering::SeqCst);
+    }
+
+    /// Nothing is left of these VMs.
+    pub fn cleared(&self, vms: u32) {
+        self.left.fetch_and(!vms, Ordering::SeqCst);
+    }
+
+    /// VMs that have left probes behind.
+    #[inline]
+    pub fn left(&self) -> u32 {
+        self.left.load(Ordering::SeqCst)
     }
 
     /// SGIs for the vCPU in `slot` of `cpu` (see [`Inbox`]). The caller interrupts that CPU.

@@ -93,6 +93,7 @@ fn init_this(state: &mut State) {
     pmu::init();
     trap_registers();
     state.cpu.rare = if world::has_auxiliary() { rare::AUXILIARY } else { 0 };
+    crate::percpu::context().set_cpu(state.cpu.id);
 }
 
 /// Runs once on the boot CPU, MMU off, on its own stack; `state` is its block's.
@@ -102,8 +103,6 @@ extern "C" fn boot(state: *mut State) -> ! {
     CONSOLE.with(Uart::init);
     // Another board's image: nothing would be told in its time.
     assert!(time::frequency() << time::TICK_SHIFT == embassy_time::TICK_HZ);
-    probes::store::init();
-    probes::fire::init();
     let built = setup::build(&mut Blocks::at_boot());
     // SAFETY: 1. head.S passes the address of this CPU's state; the blocks above are given up.
     let state = unsafe { &mut *state };

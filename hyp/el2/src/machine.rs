@@ -327,6 +327,10 @@ impl Machine for Board {
         gic::send(CROSS_CPU, cpu);
     }
 
+    fn synchronise(&self) {
+        isb();
+    }
+
     fn power_off(&mut self) {
         crate::power::off();
     }

@@ -229,7 +229,7 @@ pub fn end_code_alias(at: usize, words: usize) {
 pub const WINDOW_WORDS: usize = 16 * 1024;
 
 struct WindowOwner(UnsafeCell<bool>);
-// SAFETY: 1. The flag is only touched by `with_window` on the boot CPU with interrupts masked, so never concurrently.
+// SAFETY: 1. The flag is only touched by `with_window`: at boot, and by the CPU that has the turn of probes, so never concurrently.
 unsafe impl Sync for WindowOwner {}
 static WINDOW_OWNER: WindowOwner = WindowOwner(UnsafeCell::new(false));
 
@@ -243,7 +243,7 @@ pub fn with_window<R>(pa: u64, words: usize, write: impl FnOnce(&mut [u32]) -> R
     if words == 0 || words > WINDOW_WORDS || !inside(pa) || !inside(end - 1) || pa % 4 != 0 {
         return None;
     }
-    // SAFETY: 1. See `Sync` above: one CPU, interrupts masked, and the borrow ends in this statement.
+    // SAFETY: 1. See `Sync` above: one CPU at a time, interrupts masked, and the access ends in this statement.
     if unsafe { WINDOW_OWNER.0.get().replace(true) } {
         return None;
     }

@@ -5,6 +5,8 @@
 
 use core::cell::UnsafeCell;
 
+use hyp_core::cpu::Cpu;
+
 use crate::points::Context;
 use crate::reg::sysreg;
 use crate::state::State;
@@ -37,7 +39,11 @@ impl PerCpu {
     pub const STATE_OFFSET: usize = core::mem::offset_of!(PerCpu, state);
     /// The context, from the state's address on: whole pages, so that one instruction adds it.
     pub const CONTEXT_FROM_STATE: usize = core::mem::offset_of!(PerCpu, context) - Self::STATE_OFFSET;
+
+    /// The number of the CPU, from the state's address on: compiled probes load it with a scaled offset.
+    pub const NUMBER_FROM_STATE: usize = core::mem::offset_of!(State, cpu) + core::mem::offset_of!(Cpu, id);
 }
+const _: () = assert!(PerCpu::NUMBER_FROM_STATE % 4 == 0 && PerCpu::NUMBER_FROM_STATE < 4096 * 4);
 const _: () = assert!(PerCpu::CONTEXT_FROM_STATE % 4096 == 0 && PerCpu::CONTEXT_FROM_STATE < 1 << 24);
 
 /// The blocks; the first instructions of boot find theirs here.

@@ -10,7 +10,7 @@ use embassy_time::Instant;
 use hyp_abi::PathId;
 use hyp_core::dispatch::{Points, Switched};
 use hyp_core::exit::Access;
-use hyp_core::probe_vm::points::{CONTEXT_BYTES_MAX, Device, HEADER_WHO_AT, PointId};
+use hyp_core::probe_vm::points::{CONTEXT_BYTES_MAX, Device, HEADER_CPU_AT, HEADER_WHO_AT, PointId};
 use hyp_core::vcpu::Frame;
 
 use crate::machine::{Board, ELR, ESR};
@@ -30,6 +30,19 @@ impl Context {
     /// Nobody runs.
     pub const fn new() -> Self {
         Self { words: [0; WORDS] }
+    }
+
+    /// The CPU whose context this is.
+    pub fn set_cpu(&mut self, cpu: u32) {
+        if let Some(word) = self.words.get_mut(HEADER_CPU_AT / 8) {
+            *word = cpu.into();
+        }
+    }
+
+    /// Number of the CPU.
+    #[inline(always)]
+    pub const fn cpu(&self) -> u32 {
+        self.words[HEADER_CPU_AT / 8] as u32
     }
 
     /// The vCPU that runs from now on.

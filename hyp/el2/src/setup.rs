@@ -84,6 +84,7 @@ pub fn build(blocks: &mut Blocks) -> Result<(u32, u32), BadConfig> {
     } else {
         Duration::from_ticks(header.slice_ns)
     };
+    crate::probes::init(header.cpus);
     for index in 0..header.cpus {
         let state = blocks
             .of(index as usize)
@@ -200,7 +201,10 @@ fn new_vgic(usable: u32, index: u8, vcpus: u8) -> Vgic<1> {
 
 /// What the configuration says of probes: quotas, budgets, and the tasks whose deadlines must hold.
 fn probing(config: &Config<'_>) {
-    let store = crate::probes::store::exclusive();
+    let Some(mut turn) = crate::probes::store::Turn::try_take() else {
+        return;
+    };
+    let store = &mut *turn;
     for (vm, id) in config.vms().zip(0..) {
         store.probes.set_quota(
             id,

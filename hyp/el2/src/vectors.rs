@@ -375,11 +375,7 @@ extern "C" fn exit_slow(this: *mut State) -> ! {
 #[cold]
 fn hazard(state: &mut State) {
     let stopped = core::mem::take(&mut state.cpu.hazard);
-    for vm in 0..hyp_abi::VMS_MAX as u32 {
-        if stopped >> vm & 1 != 0 {
-            state.services.stopped(vm);
-        }
-    }
+    state.services.stopped(&state.cpu, &mut state.board, stopped);
 }
 
 /// Finds who goes on, and goes there: to a guest, to sleep, or nowhere.
@@ -419,6 +415,9 @@ extern "C" fn exit_woken(this: *mut State, entry: u64) -> ! {
     let intid = crate::gic::acknowledge();
     state.cpu.deferred = Deferred::Irq(intid);
     let path = hyp_core::dispatch::irq::serve(&mut state.cpu, &mut state.board, intid);
+    if state.cpu.hazard != 0 {
+        hazard(state);
+    }
     resume(state, path)
 }
 

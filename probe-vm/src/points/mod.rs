@@ -40,6 +40,9 @@ pub const HEADER_PATH_AT: usize = core::mem::offset_of!(Header, path);
 /// Offset of the 64-bit word that holds VM (low half) and vCPU (high half): what attachments filter by.
 pub const HEADER_WHO_AT: usize = core::mem::offset_of!(Header, vm);
 
+/// Where in a context its CPU is, as the low half of a word.
+pub const HEADER_CPU_AT: usize = core::mem::offset_of!(Header, cpu);
+const _: () = assert!(HEADER_CPU_AT % 8 == 0);
 const _: () = assert!(HEADER_WHO_AT % 8 == 0 && core::mem::offset_of!(Header, vcpu) == HEADER_WHO_AT + 4);
 
 /// Version of the contexts. Rises when a field moves or changes its meaning; new fields are appended without.

@@ -12,10 +12,10 @@ use crate::psci::{self, Power};
 pub trait Services<M> {
     /// Serves `call` with arguments x1–x5; returns x0–x6.
     fn serve(&mut self, cpu: &mut Cpu, m: &mut M, call: Call, x: [u64; 6]) -> [u64; 7];
-    /// VM `vm` has stopped: its probes and maps go.
-    fn stopped(&mut self, vm: u32);
-    /// What admission knows of a path: (own bound and whether it is proven, probes, budget).
-    fn path_budget(&self, path: PathId) -> PathBudget;
+    /// These VMs, as bits, have stopped: their probes and maps go, now or when no CPU is in the way any more.
+    fn stopped(&mut self, cpu: &Cpu, m: &mut M, vms: u32);
+    /// What admission knows of a path; `None` while another CPU changes it.
+    fn path_budget(&self, path: PathId) -> Option<PathBudget>;
 }
 
 /// What admission knows of a path.
@@ -352,7 +352,9 @@ fn paths<M: Machine, S: Services<M>>(cpu: &Cpu, m: &mut M, services: &S, slot: u
             Err(bad) => return refuse(Status::BadAddress, bad),
         };
         let mut bytes = [0; PathRecord::SIZE];
-        let known = services.path_budget(path);
+        let Some(known) = services.path_budget(path) else {
+            return refuse(Status::Again, 0);
+        };
         let record = record(path, stat, known);
         if record.write(&mut bytes).is_some() {
             m.write_guest(pa, &bytes);

@@ -101,6 +101,8 @@ pub trait Machine: LrFile + Points {
     fn restore(&mut self, vm: u8, at: u64) -> Option<u64>;
     /// Interrupts CPU `cpu`, which then looks at its mail. Orders this CPU's stores before it.
     fn kick(&mut self, cpu: u32);
+    /// What this CPU executes from now on is fetched from now on.
+    fn synchronise(&self);
     /// All VMs have stopped.
     fn power_off(&mut self);
     /// Takes log bytes: (bytes, frames lost).

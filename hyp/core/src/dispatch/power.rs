@@ -175,6 +175,9 @@ pub(super) fn stopped_elsewhere<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usiz
     quiet(cpu, m, slot, Run::Stopped);
     if index == 0 {
         ended(cpu, m, id);
+    } else if !cpu.mail.vm(id).is_some_and(VmMail::resetting) {
+        // It may have brought a probe in the meantime.
+        cpu.hazard |= 1 << id;
     }
 }
 

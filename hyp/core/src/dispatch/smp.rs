@@ -71,6 +71,10 @@ fn deliver<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, bits
 /// Another CPU's interrupt: takes all that came.
 pub(super) fn receive<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     let (mail, me) = (cpu.mail, cpu.id);
+    m.synchronise();
+    mail.grace.pass(me);
+    // Perhaps this CPU was the last in the way.
+    cpu.hazard |= mail.left();
     let mut slots = mail.take_slots(me);
     for _ in 0..u32::BITS {
         if slots == 0 {

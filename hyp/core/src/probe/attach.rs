@@ -9,6 +9,7 @@ use super::publish::ProbeCode;
 use super::{ATTACHMENTS_MAX, Caller, Probes, Refused, State};
 use crate::admit::rta::Task;
 use crate::admit::{Admission, Refusal};
+use crate::grace::Epoch;
 
 /// A probe on a point. Made by [`Probes::attach`] and [`Probes::replace`] alone, from published code and an admission.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,8 @@ pub struct PointArms<C> {
     /// Packed: the first `None` ends it.
     list: [Option<Armed<C>>; ATTACHMENTS_MAX],
     count: usize,
+    /// The code that led to the probes before the last change may be run until then.
+    changed: Epoch,
 }
 
 impl<C: ProbeCode> PointArms<C> {
@@ -51,6 +54,7 @@ impl<C: ProbeCode> PointArms<C> {
         Self {
             list: [const { None }; ATTACHMENTS_MAX],
             count: 0,
+            changed: Epoch::ZERO,
         }
     }
 
@@ -92,7 +96,8 @@ impl<C: ProbeCode> Probes<'_, C> {
         self.arms.get(point as usize)
     }
 
-    /// ProbeAttach. `filter`: a VM id or [`FILTER_ANY`], which means every VM that the caller may see.
+    /// ProbeAttach. After this, [`Probes::replace`] and [`Probes::detach`] el2 patches the point and begins a [`crate::grace::Grace::period`].
+    /// `filter`: a VM id or [`FILTER_ANY`], which means every VM that the caller may see.
     pub fn attach(
         &mut self,
         caller: Caller,
@@ -116,6 +121,7 @@ impl<C: ProbeCode> Probes<'_, C> {
         if arms.count >= ATTACHMENTS_MAX {
             return Err(Refused::no_space(Pool::Attachments, ATTACHMENTS_MAX as u64));
         }
+        Refused::until(self.platform, caller.cpu, arms.changed)?;
         let time_bound = published.time_bound();
         let admitted = admission.admit(point, time_bound, None, tasks).map_err(refused)?;
         // Point of no return.
@@ -137,6 +143,7 @@ impl<C: ProbeCode> Probes<'_, C> {
             *place = Some(armed);
             switch = arms.count == 0;
             arms.count += 1;
+            arms.changed = self.platform.grace.next();
         }
         self.program_mut(slot)?.attachments += 1;
         Ok(Attached {
@@ -165,6 +172,7 @@ impl<C: ProbeCode> Probes<'_, C> {
             return Err(Refused::state(self.state(slot)?));
         };
         let (time_bound, code) = (published.time_bound(), published.code());
+        self.settled(caller.cpu, point)?;
         let old = self.armed(point, i).ok_or(Refused::new(Status::NotFound))?;
         let admitted = admission
             .admit(point, time_bound, Some(old.time_bound), tasks)
@@ -185,6 +193,7 @@ impl<C: ProbeCode> Probes<'_, C> {
             && let Some(place) = arms.list.get_mut(i)
         {
             *place = Some(new);
+            arms.changed = self.platform.grace.next();
         }
         self.program_mut(slot)?.attachments += 1;
         self.let_go(usize::from(old.slot));
@@ -198,6 +207,7 @@ impl<C: ProbeCode> Probes<'_, C> {
     /// ProbeDetach.
     pub fn detach(&mut self, caller: Caller, id: u64, admission: &mut Admission) -> Result<Attached, Refused> {
         let (point, i) = self.find_attachment(caller, id)?;
+        self.settled(caller.cpu, point)?;
         let switch = self.disarm(point, i, admission);
         Ok(Attached { id, point, switch })
     }
@@ -209,6 +219,7 @@ impl<C: ProbeCode> Probes<'_, C> {
         };
         let Some(gone) = arms.remove(i) else { return false };
         let last = arms.count == 0;
+        arms.changed = self.platform.grace.next();
         admission.release(point, gone.time_bound);
         self.let_go(usize::from(gone.slot));
         last
@@ -222,8 +233,16 @@ impl<C: ProbeCode> Probes<'_, C> {
             .flatten()
     }
 
+    /// Unless the code that led to the probes of `point` before the last change may still be run by another CPU than `cpu`.
+    pub(super) fn settled(&self, cpu: u32, point: PointId) -> Result<(), Refused> {
+        let changed = self.arms.get(point as usize).map(|a| a.changed);
+        Refused::until(self.platform, cpu, changed.unwrap_or_default())
+    }
+
     fn let_go(&mut self, slot: usize) {
+        let left = self.platform.grace.next();
         if let Ok(p) = self.program_mut(slot) {
+            p.left = left;
             p.attachments = p.attachments.saturating_sub(1);
         }
     }

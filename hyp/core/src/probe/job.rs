@@ -427,6 +427,7 @@ impl<'w, C: ProbeCode> Probes<'w, C> {
             });
         };
         let compiled = Compiled::new(&code, at, insn_bound, time_bound);
+        self.name_maps(slot, memory);
         let published = self.publish(compiled, memory)?;
         let code_bytes = u64::from(published.words()) * 4;
         self.program_mut(slot)?.published = Some(published);

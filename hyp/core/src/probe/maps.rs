@@ -10,7 +10,7 @@ use probe_vm::jit::MapLink;
 use probe_vm::maps::{Geometry, Map, MapKind};
 use verifier::MapDesc;
 
-use super::publish::ProbeCode;
+use super::publish::{CodeMemory, ProbeCode};
 use super::ranges::Ranges;
 use super::{Caller, MAPS_MAX, Platform, Probes, Refused};
 
@@ -275,10 +275,14 @@ impl<C: ProbeCode> Probes<'_, C> {
             .ok_or(Refused::new(Status::NotFound))
     }
 
-    /// The map a program passes to a helper: its handle. *Hot.*
-    #[inline]
-    pub fn map_by_handle(&self, handle: u64) -> Option<&MapSlot> {
-        self.maps.get(u8::try_from(handle.checked_sub(1)?).ok()?)
+    /// Makes the maps that the program in `slot` alone uses known to helpers.
+    pub(super) fn name_maps(&self, slot: usize, memory: &mut impl CodeMemory<Code = C>) {
+        let Ok(p) = self.program(slot) else { return };
+        for id in p.maps.iter().take(p.map_count) {
+            if let Some(map) = self.maps.get(*id).filter(|m| m.users == 1) {
+                memory.name_map(u64::from(*id) + 1, map);
+            }
+        }
     }
 
     /// MapInfo.

@@ -7,6 +7,9 @@
 //! One program is worked on at a time, in the memory of one [`Workshop`]; work is done in steps of bounded units, paid for by the guest that asks.
 //! A job that its owner leaves alone for [`JOB_IDLE_NS`] can be displaced by another VM. All pools are fixed.
 //!
+//! Several CPUs may fire probes meanwhile, and one at a time serves these calls. What a probe of another CPU may be inside of is changed
+//! only when [`Grace`] says that it is not; a call that comes too early is refused with `Again`.
+//!
 //! A VM touches its own programs, maps and attachments only, or with the right `PROBE_SYSTEM` all of them.
 
 mod attach;
@@ -18,6 +21,8 @@ mod ranges;
 mod stage;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_grace;
 #[cfg(test)]
 mod tests_random;
 mod unload;
@@ -40,6 +45,7 @@ use probe_vm::jit::{ContextLink, CpuLink, HelperLink, HelperTime, TimeLink};
 use probe_vm::points::{POINT_COUNT, PointId};
 use verifier::CoreModel;
 
+use crate::grace::{Epoch, Grace};
 use job::Job;
 use ranges::Ranges;
 
@@ -89,6 +95,15 @@ impl Refused {
     fn state(state: State) -> Self {
         Self::with(Status::BadState, &[state as u64])
     }
+
+    /// Unless no CPU can be inside what was changed before `epoch`.
+    fn until(platform: &Platform<'_>, cpu: u32, epoch: Epoch) -> Result<(), Self> {
+        let inside = platform.grace.inside(cpu, epoch);
+        if inside == 0 {
+            return Ok(());
+        }
+        Err(Self::with(Status::Again, &[inside.into()]))
+    }
 }
 
 /// Who calls.
@@ -98,6 +113,8 @@ pub struct Caller {
     pub vm: u32,
     /// Its rights.
     pub rights: Rights,
+    /// CPU it calls on.
+    pub cpu: u32,
 }
 
 impl Caller {
@@ -150,6 +167,8 @@ pub struct Platform<'w> {
     pub code_base: u64,
     /// Physical CPUs.
     pub cpus: u32,
+    /// When they have left probes.
+    pub grace: &'w Grace,
 }
 
 /// States as [`ProgramInfo`] numbers them.
@@ -178,6 +197,8 @@ struct Program<C> {
     time_bound: u64,
     published: Option<Published<C>>,
     attachments: u32,
+    /// Its last attachment ended before: some CPU may be inside until then.
+    left: Epoch,
 }
 
 /// All probes of the system. `'w`: the memory of jobs.

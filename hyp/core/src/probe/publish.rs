@@ -3,7 +3,7 @@
 use hyp_abi::record::Pool;
 
 use super::compile::Compiled;
-use super::{Probes, Refused};
+use super::{MapSlot, Probes, Refused};
 
 /// Code that can be run. el2's implementation has a private constructor, so that only [`CodeMemory::publish`] makes one.
 pub trait ProbeCode: Copy {}
@@ -14,6 +14,8 @@ pub trait CodeMemory {
     type Code: ProbeCode;
     /// The writable alias of `words` words from word `at`; `None` if they are not all there.
     fn writable(&mut self, at: u32, words: u32) -> Option<&mut [u32]>;
+    /// Code may name `map` by `handle` from now on. No published code does yet.
+    fn name_map(&mut self, handle: u64, map: &MapSlot);
     /// Makes `words` words from `at` visible to instruction fetch (cache maintenance, barriers); the entry is word `at`.
     fn publish(&mut self, at: u32, words: u32) -> Option<Self::Code>;
 }

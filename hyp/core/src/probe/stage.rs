@@ -9,6 +9,7 @@ use super::job::Job;
 use super::publish::ProbeCode;
 use super::workshop::Workshop;
 use super::{Caller, JOB_IDLE_NS, PROGRAMS_MAX, Probes, Program, Refused};
+use crate::grace::Epoch;
 
 /// A parsed image whose text is in the workshop. Made by [`Probes::stage`] alone.
 #[derive(Debug)]
@@ -85,6 +86,7 @@ impl<'w, C: ProbeCode> Probes<'w, C> {
                 time_bound: 0,
                 published: None,
                 attachments: 0,
+                left: Epoch::default(),
             });
         }
         self.job = Some(job);

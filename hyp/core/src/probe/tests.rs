@@ -12,7 +12,7 @@ use hyp_abi::record::Pool;
 use hyp_abi::{PathId, Rights, Status};
 use probe_vm::image::{MapSpec, Name, ProgramSpec, encode, limits};
 use probe_vm::jit::{ContextLink, CpuLink, Scale, TimeLink, Work, a64};
-use probe_vm::maps::{MapDef, MapKind, UpdateFlag};
+use probe_vm::maps::{Geometry, MapDef, MapKind, UpdateFlag};
 use probe_vm::points::PointId;
 use verifier::CoreModel;
 
@@ -30,12 +30,16 @@ impl ProbeCode for FakeCode {}
 pub(super) struct FakeMemory {
     words: Vec<u32>,
     published: Vec<(u32, u32)>,
+    named: Vec<(u64, Geometry)>,
 }
 
 impl CodeMemory for FakeMemory {
     type Code = FakeCode;
     fn writable(&mut self, at: u32, words: u32) -> Option<&mut [u32]> {
         self.words.get_mut(at as usize..(at + words) as usize)
+    }
+    fn name_map(&mut self, handle: u64, map: &MapSlot) {
+        self.named.push((handle, map.geometry));
     }
     fn publish(&mut self, at: u32, words: u32) -> Option<FakeCode> {
         assert!(words > 0 && self.words[at as usize..(at + words) as usize].iter().all(|w| *w != 0));
@@ -102,6 +106,7 @@ impl Sys {
             code_words: CODE_WORDS as u32,
             code_base: 0x5000_0000,
             cpus: 1,
+            grace: Box::leak(Box::new(Grace::new())),
         }));
         let mut table = Bounds {
             model: [0; 16],
@@ -127,6 +132,7 @@ impl Sys {
             code: FakeMemory {
                 words: vec![0; CODE_WORDS],
                 published: vec![],
+                named: vec![],
             },
             admission,
             now: 0,
@@ -169,18 +175,22 @@ impl Sys {
 }
 
 pub(super) const SYSTEM: Caller = Caller {
+    cpu: 0,
     vm: 0,
     rights: Rights::PROBE_SYSTEM,
 };
 pub(super) const SELF: Caller = Caller {
+    cpu: 0,
     vm: 1,
     rights: Rights::PROBE_SELF,
 };
 pub(super) const OTHER: Caller = Caller {
+    cpu: 0,
     vm: 2,
     rights: Rights::PROBE_SELF,
 };
 pub(super) const NOBODY: Caller = Caller {
+    cpu: 0,
     vm: 3,
     rights: Rights::empty(),
 };
@@ -203,7 +213,7 @@ fn image(insns: &[[u8; 8]], maps: &[MapSpec<'_>]) -> Vec<u8> {
 }
 
 /// r0 = 0, `extra` times r0 += 1, exit.
-fn program(extra: usize) -> Vec<u8> {
+pub(super) fn program(extra: usize) -> Vec<u8> {
     let mut insns = vec![[0xb7, 0, 0, 0, 0, 0, 0, 0]];
     insns.extend(vec![[0x07, 0, 0, 0, 1, 0, 0, 0]; extra]);
     insns.push([0x95, 0, 0, 0, 0, 0, 0, 0]);
@@ -231,7 +241,7 @@ pub(super) fn with_map(map: MapSpec<'_>) -> Vec<u8> {
 }
 
 #[track_caller]
-fn refused<T: core::fmt::Debug>(r: Result<T, Refused>, status: Status, details: &[u64]) {
+pub(super) fn refused<T: core::fmt::Debug>(r: Result<T, Refused>, status: Status, details: &[u64]) {
     let e = r.unwrap_err();
     assert_eq!((e.status, &e.x[..details.len()]), (status, details));
 }
@@ -397,8 +407,12 @@ fn maps_are_cleared_filled_shared_and_given_back() {
         0x0100_0000_0000_0007,
         "a shared map is not cleared again"
     );
-    let slot = s.probes.map_by_handle(u64::from(share)).unwrap();
-    slot.map(memory)
+    let geometry = s.probes.map(SELF, two, 0).unwrap().geometry;
+    assert_eq!(s.code.named, [(u64::from(share), geometry)], "named once, by who brought it");
+    s.probes
+        .map(SELF, two, 0)
+        .unwrap()
+        .map(memory)
         .unwrap()
         .update(0, &9u32.to_le_bytes()[..], &5u64.to_le_bytes()[..], UpdateFlag::Any)
         .unwrap();
@@ -407,8 +421,6 @@ fn maps_are_cleared_filled_shared_and_given_back() {
     refused(s.probes.map(SELF, two, 1), Status::InvalidArg, &[2]);
     s.probes.unload(SELF, two).unwrap();
     assert_eq!(s.probes.pool(Pool::MapMemory).unwrap().0, 0);
-    assert!(s.probes.map_by_handle(u64::from(share)).is_none());
-    assert!(s.probes.map_by_handle(0).is_none() && s.probes.map_by_handle(u64::MAX).is_none());
 }
 
 #[test]
@@ -435,16 +447,21 @@ fn a_stopped_vm_takes_its_probes_along() {
     s.stage(SELF, &program(1)).unwrap();
     let mmio = 1 << PointId::Mmio as u32;
     assert_eq!(
-        s.probes.vm_stopped(1, &mut s.admission),
-        Disarmed { changed: mmio, off: 0 },
+        s.probes.vm_stopped(0, 1, &mut s.admission),
+        Disarmed {
+            changed: mmio,
+            off: 0,
+            done: true
+        },
         "the point still has a probe"
     );
     assert_eq!(s.probes.pool(Pool::Verifier).unwrap().0, 0);
     let both = Disarmed {
         changed: mmio,
         off: mmio,
+        done: true,
     };
-    assert_eq!(s.probes.vm_stopped(2, &mut s.admission), both);
+    assert_eq!(s.probes.vm_stopped(0, 2, &mut s.admission), both);
     assert!(s.admission.is_unloaded());
     assert_eq!(s.probes.pool(Pool::Programs).unwrap().0, 0);
 }

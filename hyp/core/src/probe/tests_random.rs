@@ -57,7 +57,7 @@ fn random_bytes_and_random_calls_get_a_status() {
                 let _ = s.probes.unload(caller, handle);
             }
             _ if rng.chance(20) => {
-                s.probes.vm_stopped(caller.vm, &mut s.admission);
+                s.probes.vm_stopped(0, caller.vm, &mut s.admission);
             }
             _ => {
                 let _ = (

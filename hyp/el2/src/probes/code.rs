@@ -3,9 +3,10 @@
 use core::cell::UnsafeCell;
 use core::num::NonZeroU64;
 
-use hyp_core::probe::{CodeMemory, ProbeCode};
+use hyp_core::probe::{CodeMemory, MapSlot, ProbeCode};
 
 use super::fire::CHAINS_WORDS;
+use super::store;
 use crate::{image, mmu};
 
 /// Words of code memory, chains' included.
@@ -49,6 +50,10 @@ impl CodeMemory for Pages {
             return None;
         }
         mmu::code_alias(at as usize, words as usize)
+    }
+
+    fn name_map(&mut self, handle: u64, map: &MapSlot) {
+        store::name(handle, map);
     }
 
     fn publish(&mut self, at: u32, words: u32) -> Option<Code> {

@@ -6,6 +6,7 @@ use hyp_core::probe_vm::jit::HelperLink;
 use hyp_core::probe_vm::maps::{MapError, RingQuery, Source, UpdateFlag, record};
 
 use super::store::{self, MAP_WORDS};
+use crate::percpu;
 
 /// Helpers with entry points here; the JIT inlines the others.
 pub const COUNT: usize = 9;
@@ -56,7 +57,7 @@ impl Source for Passed {
 }
 
 fn map(handle: u64) -> Option<&'static MapSlot> {
-    store::shared().probes.map_by_handle(handle)
+    store::named(handle)
 }
 
 fn address(slot: &MapSlot, offset: u32) -> u64 {
@@ -71,13 +72,18 @@ fn status(result: Result<(), MapError>) -> u64 {
 }
 
 const EINVAL: u64 = -22i64 as u64;
-const CPU: u32 = 0;
+
+/// The CPU that fires.
+#[inline(always)]
+fn cpu() -> u32 {
+    percpu::context().cpu()
+}
 
 extern "C" fn map_lookup(handle: u64, key: u64) -> u64 {
     let Some(slot) = map(handle) else { return 0 };
     let found = slot
         .map(MAP_WORDS.words())
-        .and_then(|map| map.lookup(CPU, &Passed(key)));
+        .and_then(|map| map.lookup(cpu(), &Passed(key)));
     found.map_or(0, |offset| address(slot, offset))
 }
 
@@ -88,7 +94,7 @@ extern "C" fn map_update(handle: u64, key: u64, value: u64, flags: u64) -> u64 {
     let Some(flag) = UpdateFlag::from_number(flags) else {
         return EINVAL;
     };
-    status(map.update(CPU, &Passed(key), &Passed(value), flag))
+    status(map.update(cpu(), &Passed(key), &Passed(value), flag))
 }
 
 extern "C" fn map_delete(handle: u64, key: u64) -> u64 {
@@ -113,14 +119,14 @@ extern "C" fn ring_output(handle: u64, data: u64, bytes: u64, _flags: u64) -> u6
     let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else {
         return EINVAL;
     };
-    status(map.ring_output(CPU, &Passed(data), bytes as u32))
+    status(map.ring_output(cpu(), &Passed(data), bytes as u32))
 }
 
 extern "C" fn ring_reserve(handle: u64, bytes: u64, _flags: u64) -> u64 {
     let Some(slot) = map(handle) else { return 0 };
     let at = slot
         .map(MAP_WORDS.words())
-        .and_then(|map| map.ring_reserve(CPU, bytes as u32));
+        .and_then(|map| map.ring_reserve(cpu(), bytes as u32));
     at.map_or(0, |offset| address(slot, offset))
 }
 
@@ -147,7 +153,7 @@ extern "C" fn ring_query(handle: u64, what: u64) -> u64 {
     let Some(map) = map(handle).and_then(|slot| slot.map(MAP_WORDS.words())) else {
         return 0;
     };
-    RingQuery::from_number(what).map_or(0, |query| map.ring_query(CPU, query))
+    RingQuery::from_number(what).map_or(0, |query| map.ring_query(cpu(), query))
 }
 
 /// Entry points, by number.

@@ -8,3 +8,9 @@ mod services;
 pub mod store;
 
 pub use services::Probing;
+
+/// Sets everything up for so many CPUs; once, at boot, before the first guest runs.
+pub fn init(cpus: u32) {
+    store::init(cpus);
+    fire::init();
+}

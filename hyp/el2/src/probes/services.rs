@@ -5,7 +5,8 @@ use hyp_abi::record::{MapInfo, Pool, PoolRecord, ProgramInfo};
 use hyp_abi::{Call, PathId, Status};
 use hyp_core::admit::Basis;
 use hyp_core::cpu::{Cpu, Vm};
-use hyp_core::dispatch::{PathBudget, Services};
+use hyp_core::dispatch::{Machine, PathBudget, Services};
+use hyp_core::mail::MAIL;
 use hyp_core::probe::{Caller, Probes, Refused};
 use hyp_core::probe_vm::maps::{MapError, ReadMode, UpdateFlag};
 use hyp_core::probe_vm::points::PointId;
@@ -13,56 +14,93 @@ use hyp_core::probe_vm::points::PointId;
 use super::code::{Code, Pages};
 use super::fire;
 use super::guest::{GuestBytes, GuestSink};
-use super::store::{self, MAP_WORDS, Store};
+use super::store::{self, MAP_WORDS, Store, Turn};
 use crate::machine::Board;
-use crate::turn::Turns;
+use crate::percpu::CPUS;
 use crate::{memory, sites, time};
 
 /// The hypercalls on probes and maps.
 pub struct Probing;
 
-/// Whose hypercall on probes is served.
-static TURNS: Turns = Turns::new();
-
 type Answer = Result<[u64; 6], Refused>;
 
 impl Services<Board> for Probing {
-    fn serve(&mut self, cpu: &mut Cpu, _board: &mut Board, call: Call, x: [u64; 6]) -> [u64; 7] {
-        // One CPU at a time; another that comes meanwhile tries again.
-        let answer = match TURNS.try_take() {
-            // A firing on another CPU reads what these calls write (docs/SAFETY.md, argument 4).
-            true if cpu.several => {
-                TURNS.give();
-                Err(Refused::new(Status::NotSupported))
-            }
-            true => {
-                let answer = serve(cpu, store::exclusive(), call, x);
-                TURNS.give();
-                answer
-            }
-            false => Err(Refused::new(Status::Busy)),
+    fn serve(&mut self, cpu: &mut Cpu, board: &mut Board, call: Call, x: [u64; 6]) -> [u64; 7] {
+        // One CPU at a time; another that comes meanwhile asks again.
+        let answer = match Turn::try_take() {
+            Some(mut store) => serve(cpu, board, &mut store, call, x),
+            None => Err(Refused::with(Status::Again, &[0])),
         };
+        // What a VM left that stopped while this CPU had the turn.
+        if MAIL.left() != 0 {
+            sweep(cpu.id, board);
+        }
         let (x0, [a, b, c, d, e, f]) = match answer {
             Ok(out) => (0, out),
-            Err(refused) => (refused.status.x0(), refused.x),
+            Err(refused) => {
+                if refused.status == Status::Again {
+                    kick(board, refused.x[0] as u32);
+                }
+                (refused.status.x0(), refused.x)
+            }
         };
         [x0, a, b, c, d, e, f]
     }
 
-    fn path_budget(&self, path: PathId) -> PathBudget {
-        let row = store::shared().admission.row(path);
-        PathBudget {
+    fn path_budget(&self, path: PathId) -> Option<PathBudget> {
+        let row = Turn::try_take()?.admission.row(path);
+        Some(PathBudget {
             own: row.own,
             proven: row.basis == Basis::Proven,
             probes: row.probes,
             budget: row.budget,
-        }
+        })
     }
 
-    fn stopped(&mut self, vm: u32) {
-        TURNS.take();
-        let store = store::exclusive();
-        let lost = store.probes.vm_stopped(vm, &mut store.admission);
+    fn stopped(&mut self, cpu: &Cpu, board: &mut Board, vms: u32) {
+        MAIL.leave(vms);
+        sweep(cpu.id, board);
+    }
+}
+
+/// Interrupts these CPUs, so that they pass.
+fn kick(board: &mut Board, cpus: u32) {
+    for cpu in 0..CPUS as u32 {
+        if cpus >> cpu & 1 != 0 {
+            board.kick(cpu);
+        }
+    }
+}
+
+/// Clears away what stopped VMs have left, as far as no CPU is in the way. One that has the turn looks when it gives it up; one that
+/// may be inside a probe is interrupted, passes, and then does this.
+fn sweep(me: u32, board: &mut Board) {
+    // A second time for what stops while the first is under way.
+    for _ in 0..2 {
+        let Some(mut store) = Turn::try_take() else { return };
+        let all = MAIL.left();
+        for vm in 0..hyp_abi::VMS_MAX as u32 {
+            if all >> vm & 1 != 0 && clear(me, &mut store, vm) {
+                MAIL.cleared(1 << vm);
+            }
+        }
+        let inside = MAIL.grace.inside(me, MAIL.grace.last());
+        drop(store);
+        let left = MAIL.left();
+        if left & all != 0 {
+            return kick(board, inside);
+        }
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+/// Takes the probes and maps of a VM that has stopped away; false while another CPU is in the way.
+fn clear(me: u32, store: &mut Store, vm: u32) -> bool {
+    // Off their points, then out of memory.
+    for _ in 0..2 {
+        let lost = store.probes.vm_stopped(me, vm, &mut store.admission);
         for point in PointId::ALL {
             if lost.off >> point as u32 & 1 != 0 {
                 sites::switch(point, false);
@@ -71,22 +109,34 @@ impl Services<Board> for Probing {
                 rearm(&store.probes, point);
             }
         }
-        TURNS.give();
+        if lost.done || lost.changed == 0 {
+            return lost.done;
+        }
+        MAIL.grace.period();
     }
+    false
 }
 
 fn now_ns() -> u64 {
     time::now().as_ticks()
 }
 
-fn serve(cpu: &mut Cpu, store: &mut Store, call: Call, x: [u64; 6]) -> Answer {
+fn serve(cpu: &mut Cpu, board: &mut Board, store: &mut Store, call: Call, x: [u64; 6]) -> Answer {
     let slot = cpu.loaded;
+    // Here nothing of a probe is under way on this CPU.
+    board.synchronise();
+    MAIL.grace.pass(cpu.id);
     observe(cpu, store);
     let vm = cpu.vms.get(slot as usize).ok_or(Refused::new(Status::NotFound))?;
     let caller = Caller {
         vm: vm.id.into(),
         rights: vm.rights,
+        cpu: cpu.id,
     };
+    if MAIL.left() >> caller.vm & 1 != 0 {
+        // Its former life is not cleared away.
+        return Err(Refused::with(Status::Again, &[0]));
+    }
     match call {
         Call::ProbeStage | Call::ProbeVerify | Call::ProbeCompile => build(vm, caller, store, call, x),
         Call::ProbeAttach | Call::ProbeReplace | Call::ProbeDetach => attach(caller, store, call, x),
@@ -188,6 +238,7 @@ fn attach(caller: Caller, store: &mut Store, call: Call, x: [u64; 6]) -> Answer 
     if done.switch && on {
         sites::switch(done.point, true);
     }
+    MAIL.grace.period();
     if on {
         out[0] = done.id;
     }

@@ -1,16 +1,19 @@
 //! The probes of the system and the memory they work in.
 //!
-//! Shared while a probe fires (and in the helpers it calls), exclusive while a hypercall on probes is served. The two never
-//! overlap: no point lies inside such a hypercall, and EL2 is not interrupted (docs/SAFETY.md, argument 4).
+//! The [`Store`] belongs to the CPU that has the [`Turn`]: nobody waits for it, who comes meanwhile asks again. What fires on other CPUs
+//! at that time reads none of it: its code has addresses of map memory, which is atomic words, and names maps to helpers by numbers that
+//! [`named`] resolves (docs/SAFETY.md, argument 4).
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use core::ops::{Deref, DerefMut};
 use core::sync::atomic::AtomicU64;
 
 use hyp_abi::bounds::{self, Bounds};
 use hyp_core::admit::Admission;
 use hyp_core::admit::rta::{TASKS_MAX, Task};
-use hyp_core::probe::{Desk, Platform, Probes, Shelf, Workshop};
+use hyp_core::mail::MAIL;
+use hyp_core::probe::{Desk, MAPS_MAX, MapSlot, Platform, Probes, Shelf, Workshop};
 use hyp_core::probe_vm::image::limits::{IMAGE_BYTES_MAX, INSNS_MAX};
 use hyp_core::probe_vm::jit::a64::flow::Sys;
 use hyp_core::probe_vm::jit::{ContextLink, CpuLink, HelperLink, Scale, TimeLink, Work};
@@ -19,7 +22,9 @@ use hyp_core::verifier::{CoreModel, Pool};
 use super::code::{CODE_WORDS, Code};
 use super::helpers;
 use crate::image;
+use crate::percpu::PerCpu;
 use crate::time::TICK_SHIFT;
+use crate::turn::Turns;
 
 /// Words of map memory of the whole system: 4 MiB.
 const MAP_MEMORY_WORDS: usize = 512 * 1024;
@@ -74,7 +79,7 @@ pub struct Store {
 }
 
 struct Cell<T>(UnsafeCell<MaybeUninit<T>>);
-// SAFETY: 1. Reached through `shared` and `exclusive` alone, on one CPU, whose discipline the module's head states.
+// SAFETY: 1. Written at boot by `set`; then the store is reached by who has the turn alone, and the others are only read.
 unsafe impl<T> Sync for Cell<T> {}
 
 impl<T> Cell<T> {
@@ -96,8 +101,27 @@ static STORE: Cell<Store> = Cell::new();
 static LINKS: Cell<[HelperLink; helpers::COUNT]> = Cell::new();
 static PLATFORM: Cell<Platform<'static>> = Cell::new();
 
-/// CPUs that maps have copies for: probes are refused where several run (docs/CAVEATS.md).
-const PROBED_CPUS: u32 = 1;
+struct Names([UnsafeCell<Option<MapSlot>>; MAPS_MAX]);
+// SAFETY: 1. An entry is written by who has the turn, while no published code names it: such code is published after that, and is
+// unloaded when no CPU can be inside any more. So it is never read while it is written.
+unsafe impl Sync for Names {}
+static NAMES: Names = Names([const { UnsafeCell::new(None) }; MAPS_MAX]);
+
+/// The map that code reaches by `handle`. *Hot.*
+#[inline(always)]
+pub fn named(handle: u64) -> Option<&'static MapSlot> {
+    let entry = NAMES.0.get(handle.wrapping_sub(1) as usize)?;
+    // SAFETY: 1. A published program names it, and runs: nobody writes the entry, see `Sync` above.
+    unsafe { &*entry.get() }.as_ref()
+}
+
+/// Code may name `map` by `handle` from now on: said by [`Probes`] alone, of a map that no published code names.
+pub(super) fn name(handle: u64, map: &MapSlot) {
+    if let Some(entry) = NAMES.0.get(handle.wrapping_sub(1) as usize) {
+        // SAFETY: 1. `Probes` is in the store, so this CPU has the turn; no published code names the entry, so nobody reads it.
+        unsafe { *entry.get() = Some(*map) };
+    }
+}
 
 /// Where compiled code finds the context of a firing.
 pub const CONTEXT: ContextLink = ContextLink {
@@ -105,14 +129,21 @@ pub const CONTEXT: ContextLink = ContextLink {
     offset: crate::percpu::PerCpu::CONTEXT_FROM_STATE as u32,
 };
 
-/// Sets everything up; once, at boot, before the first guest runs.
-pub fn init() {
+/// How code learns its CPU.
+const CPU: CpuLink = CpuLink::PerCpu {
+    base: Sys::TpidrEl2,
+    id_offset: PerCpu::NUMBER_FROM_STATE as u16,
+};
+
+/// Sets everything up for so many CPUs; once, at boot, before the first guest runs.
+pub fn init(cpus: u32) {
+    MAIL.grace.start(cpus);
     let helpers = LINKS.set(helpers::links());
     let platform = PLATFORM.set(Platform {
         helpers,
         helper_times: &hyp_core::probe_vm::env::HELPER_TIMES,
         core: &CoreModel::INSNS,
-        cpu: CpuLink::Single,
+        cpu: if cpus == 1 { CpuLink::Single } else { CPU },
         context: CONTEXT,
         time: TimeLink {
             counter: Sys::CntpctEl0,
@@ -124,7 +155,8 @@ pub fn init() {
         map_base: map_base(),
         code_words: CODE_WORDS as u32,
         code_base: image::code_start(),
-        cpus: PROBED_CPUS,
+        cpus,
+        grace: &MAIL.grace,
     });
     const TASK: Task = Task {
         vm: 0,
@@ -145,18 +177,39 @@ pub fn init() {
     });
 }
 
-/// While a probe fires, and in helpers.
-#[inline]
-pub fn shared() -> &'static Store {
-    // SAFETY: 1. `init` ran before the first guest, and points only fire for guests. 2. No exclusive reference is alive: see
-    // the module's head.
-    unsafe { (*STORE.0.get()).assume_init_ref() }
+/// Whose turn it is.
+static TURNS: Turns = Turns::new();
+
+/// The right to the store, until it is dropped.
+pub struct Turn(());
+
+impl Turn {
+    /// Takes it, unless another CPU has it.
+    pub fn try_take() -> Option<Self> {
+        TURNS.try_take().then_some(Self(()))
+    }
 }
 
-/// While a hypercall on probes is served, and at boot after `init`.
-pub fn exclusive() -> &'static mut Store {
-    // SAFETY: 1. As above; the reference ends with the hypercall, which fires nothing while it holds it.
-    unsafe { (*STORE.0.get()).assume_init_mut() }
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TURNS.give();
+    }
+}
+
+impl Deref for Turn {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        // SAFETY: 1. `init` ran before anybody asks. 2. There is one turn, and this borrows it.
+        unsafe { (*STORE.0.get()).assume_init_ref() }
+    }
+}
+
+impl DerefMut for Turn {
+    fn deref_mut(&mut self) -> &mut Store {
+        // SAFETY: 1. and 2. As above, and the borrow is exclusive.
+        unsafe { (*STORE.0.get()).assume_init_mut() }
+    }
 }
 
 struct Bench {

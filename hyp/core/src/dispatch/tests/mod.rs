@@ -180,6 +180,7 @@ impl Machine for Board {
         self.fp_released += 1;
     }
     fn kick(&mut self, _: u32) {}
+    fn synchronise(&self) {}
     fn abandon(&mut self) {
         self.abandoned += 1;
     }
@@ -205,14 +206,14 @@ impl Services<Board> for Probes {
         self.served.push((call, x));
         [0, 101, 102, 103, 104, 105, 106]
     }
-    fn stopped(&mut self, _: u32) {}
-    fn path_budget(&self, path: PathId) -> PathBudget {
-        PathBudget {
+    fn stopped(&mut self, _: &Cpu, _: &mut Board, _: u32) {}
+    fn path_budget(&self, path: PathId) -> Option<PathBudget> {
+        Some(PathBudget {
             own: path as u64 + 1,
             proven: true,
             probes: 0,
             budget: u64::MAX,
-        }
+        })
     }
 }
 
