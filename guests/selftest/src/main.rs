@@ -18,6 +18,7 @@ mod lines;
 mod pmu;
 mod probe;
 mod probe_points;
+mod several;
 mod timer;
 mod vgic;
 
@@ -69,6 +70,8 @@ fn main() {
         "fault" => faults::run(),
         "probe" => probe::run(),
         "points" => probe_points::run(),
+        "several" if platform::get().option("role") == Some("worker") => several::worker(),
+        "several" => several::observer(),
         "denied" => probe::denied(),
         other => failed(format_args!("no such test: {other}")),
     }

@@ -37,6 +37,29 @@ fn a_stage_2_fault_fires_its_point() {
     vm::stopped_by(StopCause::MemoryFault, &outcome, 1);
 }
 
+/// The counts of each CPU are exact, and nothing is run that was unloaded.
+fn several_cpus(cpus: usize) {
+    let observer = format!("test=several cpus={cpus}");
+    let mut text = format!("[system]\ncpus = {cpus}\n") + &vm::guest("observer", "selftest", &observer, EVERYTHING);
+    for cpu in 1..cpus {
+        let (name, place) = (format!("worker{cpu}"), format!("cpu = {cpu}"));
+        text += &vm::guest(&name, "selftest", "test=several role=worker", &place);
+    }
+    let outcome = vm::run_until_stopped(&[0], &text);
+    assert!(!outcome.timed_out && outcome.broken.is_none(), "{}", vm::story(&outcome));
+    vm::said_pass("several", &outcome, 0);
+}
+
+#[test]
+fn probes_fire_on_two_cpus() {
+    several_cpus(2);
+}
+
+#[test]
+fn probes_fire_on_four_cpus() {
+    several_cpus(4);
+}
+
 /// Instructions of the longest verify step, over programs made to be hard (docs/VERIFIER.md).
 const VERIFY_STEP_MAX: u64 = 100_000;
 /// And over ordinary probes.
