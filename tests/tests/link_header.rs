@@ -47,6 +47,7 @@ fn assertions() -> String {
         equal(&mut out, &format!("GNOMON_UID_{i}"), (*word).into());
     }
     equal(&mut out, "GNOMON_STATUS_TOO_BIG", Status::TooBig.x0());
+    equal(&mut out, "GNOMON_STATUS_AGAIN", Status::Again.x0());
     equal(&mut out, "GNOMON_MAGIC", MAGIC.into());
     equal(&mut out, "GNOMON_BODY_MAX", BODY_MAX as u64);
     equal(&mut out, "GNOMON_VERB_HELLO", Verb::Hello as u64);

@@ -132,7 +132,8 @@ static struct arm_smccc_1_2_regs finish(u16 number, u64 handle, u32 *steps)
 	for (*steps = 0; *steps < STEPS_MAX && !fatal_signal_pending(current);) {
 		regs = call(number, handle, UNITS);
 		++*steps;
-		if (regs.a0 != 0 || regs.a1 != 0)
+		/* Another CPU is in the way for a moment: the step is made again. */
+		if (regs.a0 != GNOMON_STATUS_AGAIN && (regs.a0 != 0 || regs.a1 != 0))
 			return regs;
 		cond_resched();
 	}
@@ -144,8 +145,13 @@ static struct arm_smccc_1_2_regs finish(u16 number, u64 handle, u32 *steps)
 /* Stage, verify by steps, compile by steps: gives the registers of the last call. */
 static struct arm_smccc_1_2_regs load_steps(struct session *s, u32 in_len, struct gnomon_load_reply *reply)
 {
-	struct arm_smccc_1_2_regs regs = call(GNOMON_PROBE_STAGE, virt_to_phys(s->in), in_len);
-	u32 compile_steps;
+	struct arm_smccc_1_2_regs regs;
+	u32 compile_steps, tries = 0;
+
+	do {
+		regs = call(GNOMON_PROBE_STAGE, virt_to_phys(s->in), in_len);
+		cond_resched();
+	} while (regs.a0 == GNOMON_STATUS_AGAIN && ++tries < STEPS_MAX);
 
 	if (regs.a0 != 0)
 		return regs;

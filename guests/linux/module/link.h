@@ -40,6 +40,7 @@ typedef uint64_t u64;
 
 /* Status in x0: the one that the module itself gives. */
 #define GNOMON_STATUS_TOO_BIG ((u64)-14)
+#define GNOMON_STATUS_AGAIN ((u64)-18)
 
 /* First four bytes of every frame. */
 #define GNOMON_MAGIC 0x4b4c4e47u

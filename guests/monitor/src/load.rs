@@ -9,11 +9,22 @@ const UNITS: u64 = 1024;
 /// Steps after which something is wrong: far more than the hypervisor's own limit on a verification's units.
 const STEPS_MAX: u32 = 1 << 20;
 
+/// Makes a call that another CPU may be in the way of for a moment.
+fn ask<const N: usize>(call: Call, args: [u64; N]) -> Result<Registers, Refused> {
+    for _ in 0..STEPS_MAX {
+        match hvc::call(call, args) {
+            Err(refused) if refused.status == Status::Again => core::hint::spin_loop(),
+            answer => return answer,
+        }
+    }
+    hvc::call(call, args)
+}
+
 /// Repeats `call` until x1 says that it is finished.
 fn finish(call: Call, handle: u64, steps: &mut u32) -> Result<Registers, Refused> {
     while *steps < STEPS_MAX {
         *steps += 1;
-        let x = hvc::call(call, [handle, UNITS])?;
+        let x = ask(call, [handle, UNITS])?;
         if x[1] != 0 {
             return Ok(x);
         }
@@ -37,7 +48,7 @@ pub fn load(ipa: u64, len: u64) -> LoadReply {
             reply.x = refused.x;
             if reply.call != Call::ProbeStage as u32 {
                 // The refusal to report is the first one, whatever becomes of this.
-                let _ = hvc::call(Call::ProbeUnload, [reply.handle]);
+                let _ = ask(Call::ProbeUnload, [reply.handle]);
             }
         }
     }
@@ -45,7 +56,7 @@ pub fn load(ipa: u64, len: u64) -> LoadReply {
 }
 
 fn steps(ipa: u64, len: u64, reply: &mut LoadReply) -> Result<Registers, Refused> {
-    reply.handle = hvc::call(Call::ProbeStage, [ipa, len])?[1];
+    reply.handle = ask(Call::ProbeStage, [ipa, len])?[1];
     reply.call = Call::ProbeVerify as u32;
     let verified = finish(Call::ProbeVerify, reply.handle, &mut reply.steps)?;
     reply.insn_bound = verified[3];

@@ -22,6 +22,11 @@ const RETRY_EVERY: Duration = Duration::from_millis(20);
 /// One look for the greeting's answer: the guest may still be booting, and what it was sent before is lost.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Pause before a call that another CPU was in the way of is made again.
+const AGAIN_EVERY: Duration = Duration::from_millis(2);
+/// Such pauses before the refusal is shown: seconds, where moments are expected.
+const AGAIN_MAX: u32 = 1000;
+
 /// How frames travel.
 #[derive(Debug)]
 enum Transport {
@@ -204,7 +209,7 @@ impl Client {
         Ok((header, body))
     }
 
-    /// Makes a hypercall; a negative status is not an error here.
+    /// Makes a hypercall, again and again while another CPU is in the way; a negative status is not an error here.
     pub fn hvc(&mut self, call: Call, args: &[u64], buffers: Buffers<'_>) -> Result<Answer, ClientError> {
         let mut x = [0; 7];
         x[..args.len()].copy_from_slice(args);
@@ -224,7 +229,18 @@ impl Client {
         let mut body = vec![0; HvcRequest::SIZE];
         request.write(&mut body);
         body.extend_from_slice(input);
-        let mut answer = self.request(Verb::Hvc, &body)?;
+        for _ in 0..AGAIN_MAX {
+            let answer = self.hvc_once(&body)?;
+            if answer.x[0] != Status::Again.x0() {
+                return Ok(answer);
+            }
+            std::thread::sleep(AGAIN_EVERY);
+        }
+        self.hvc_once(&body)
+    }
+
+    fn hvc_once(&mut self, body: &[u8]) -> Result<Answer, ClientError> {
+        let mut answer = self.request(Verb::Hvc, body)?;
         let reply = HvcReply::read(&answer).ok_or_else(|| ClientError::Protocol("a short reply".into()))?;
         Ok(Answer {
             x: reply.x,
