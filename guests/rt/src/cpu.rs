@@ -43,6 +43,13 @@ pub fn wfi() {
     unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) }
 }
 
+/// Others may go on: an emulator that runs one CPU at a time takes the next.
+#[inline]
+pub fn relax() {
+    // SAFETY: a hint.
+    unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) }
+}
+
 /// Context synchronisation.
 #[inline]
 pub fn isb() {

@@ -6,7 +6,7 @@ use hyp_abi::{Call, PathId, Status};
 use rt::buffer::{Buffer, Shared};
 use rt::hvc::{self, Refused};
 use rt::programs::{self, Attachment, Program};
-use rt::{platform, psci, timer};
+use rt::{cpu, gic, platform, psci, timer};
 
 use crate::probe::{OUTPUT, word};
 use crate::{expect, failed, need};
@@ -30,6 +30,15 @@ fn sleep_until(ns: u64) {
     timer::sleep_until(ns / timer::tick_ns());
 }
 
+/// Sleeps until `ns`, which is later by `late=N` times where the clock is the host's, and the host busy.
+fn phase(ns: u64) {
+    sleep_until(at(ns));
+}
+
+fn at(ns: u64) -> u64 {
+    ns * platform::get().number("late").unwrap_or(1)
+}
+
 /// Asks until no other CPU is in the way; adds to `again` how often one was.
 fn patiently<T>(what: &str, again: &mut u32, mut ask: impl FnMut() -> Result<T, Refused>) -> T {
     for _ in 0..TRIES {
@@ -42,18 +51,26 @@ fn patiently<T>(what: &str, again: &mut u32, mut ask: impl FnMut() -> Result<T, 
     failed(format_args!("{what}: another CPU is in the way for ever"))
 }
 
+fn wake_by_timer() {
+    gic::init();
+    gic::enable(timer::INTID);
+}
+
 pub fn worker() {
-    sleep_until(BEGIN_NS);
+    wake_by_timer();
+    phase(BEGIN_NS);
     for _ in 0..CALLS {
         psci::version();
     }
-    sleep_until(STORM_NS);
+    phase(STORM_NS);
     loop {
         psci::version();
+        cpu::relax();
     }
 }
 
 pub fn observer() {
+    wake_by_timer();
     let cpus = platform::get().number("cpus").unwrap_or(2);
     let mut output = OUTPUT.take();
     let mut key = KEY.take();
@@ -64,16 +81,16 @@ pub fn observer() {
     let ring = need("load", Program::load(programs::BENCH_RING));
     let attach = |program: &Program, again: &mut u32| patiently("attach", again, || program.attach(point, None));
     let attached = [attach(&count, &mut again), attach(&ring, &mut again)];
-    expect!(timer::now_ns() < BEGIN_NS, "the observer is late");
-    sleep_until(COUNTED_NS);
+    expect!(timer::now_ns() < at(BEGIN_NS), "the observer is late");
+    phase(COUNTED_NS);
     for attachment in attached {
         patiently("detach", &mut again, || attachment.detach());
     }
-    expect!(timer::now_ns() < STORM_NS, "the observer is late");
+    expect!(timer::now_ns() < at(STORM_NS), "the observer is late");
     counts(&count, &output, &key, cpus, |n| n == CALLS);
     records(&ring, &mut output, cpus);
     patiently("unload", &mut again, || ring.unload());
-    sleep_until(STORM_NS);
+    phase(STORM_NS);
     storm(&mut again);
     expect!(again > 0, "no CPU was ever in the way");
     let attached = attach(&count, &mut again);
@@ -100,7 +117,13 @@ fn counts(program: &Program, output: &Shared, key: &Shared, cpus: u64, good: imp
         "MapRead",
         hvc::call(
             Call::MapRead,
-            [program.handle, 0, PathId::Psci as u64, output.ipa(), output.len() as u64],
+            [
+                program.handle,
+                0,
+                PathId::Psci as u64,
+                output.ipa(),
+                output.len() as u64,
+            ],
         ),
     );
     let folded = word(output.bytes(), 8);
@@ -118,7 +141,11 @@ fn records(program: &Program, output: &mut Shared, cpus: u64) {
             ),
         );
         let records = x[1] / 40;
-        expect!(records > 0 && x[2] == 0, "{records} records of CPU {cpu}, {} lost", x[2]);
+        expect!(
+            records > 0 && x[2] == 0,
+            "{records} records of CPU {cpu}, {} lost",
+            x[2]
+        );
         for record in 0..records as usize {
             let field = |n: usize| word(output.bytes(), record * 40 + 8 + 8 * n);
             expect!(

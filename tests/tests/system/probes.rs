@@ -38,26 +38,38 @@ fn a_stage_2_fault_fires_its_point() {
 }
 
 /// The counts of each CPU are exact, and nothing is run that was unloaded.
-fn several_cpus(cpus: usize) {
-    let observer = format!("test=several cpus={cpus}");
-    let mut text = format!("[system]\ncpus = {cpus}\n") + &vm::guest("observer", "selftest", &observer, EVERYTHING);
+fn several_cpus(cpus: usize, clock: &str, late: u32) {
+    let observer = format!("test=several cpus={cpus} late={late}");
+    // A ring of 512 KiB for each CPU.
+    let rights = format!("{EVERYTHING}\nprobes = {{ map_memory = \"3M\", programs = 8 }}");
+    let mut text =
+        format!("[system]\ncpus = {cpus}\n{clock}\n") + &vm::guest("observer", "selftest", &observer, &rights);
     for cpu in 1..cpus {
         let (name, place) = (format!("worker{cpu}"), format!("cpu = {cpu}"));
-        text += &vm::guest(&name, "selftest", "test=several role=worker", &place);
+        text += &vm::guest(
+            &name,
+            "selftest",
+            &format!("test=several role=worker late={late}"),
+            &place,
+        );
     }
     let outcome = vm::run_until_stopped(&[0], &text);
-    assert!(!outcome.timed_out && outcome.broken.is_none(), "{}", vm::story(&outcome));
+    assert!(
+        !outcome.timed_out && outcome.broken.is_none(),
+        "{}",
+        vm::story(&outcome)
+    );
     vm::said_pass("several", &outcome, 0);
 }
 
 #[test]
 fn probes_fire_on_two_cpus() {
-    several_cpus(2);
+    several_cpus(2, "", 1);
 }
 
 #[test]
-fn probes_fire_on_four_cpus() {
-    several_cpus(4);
+fn probes_fire_on_four_cpus_at_once() {
+    several_cpus(4, "clock = \"host\"", 4);
 }
 
 /// Instructions of the longest verify step, over programs made to be hard (docs/VERIFIER.md).

@@ -408,7 +408,11 @@ fn maps_are_cleared_filled_shared_and_given_back() {
         "a shared map is not cleared again"
     );
     let geometry = s.probes.map(SELF, two, 0).unwrap().geometry;
-    assert_eq!(s.code.named, [(u64::from(share), geometry)], "named once, by who brought it");
+    assert_eq!(
+        s.code.named,
+        [(u64::from(share), geometry)],
+        "named once, by who brought it"
+    );
     s.probes
         .map(SELF, two, 0)
         .unwrap()
