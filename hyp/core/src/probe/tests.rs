@@ -157,7 +157,7 @@ impl Sys {
         panic!("verification does not end");
     }
 
-    fn load(&mut self, caller: Caller, image: &[u8]) -> Result<u64, Refused> {
+    pub(super) fn load(&mut self, caller: Caller, image: &[u8]) -> Result<u64, Refused> {
         let handle = self.stage(caller, image)?;
         self.verify(caller, handle)?;
         for _ in 0..10_000 {
