@@ -17,8 +17,6 @@ use crate::vtimer::Wakeups;
 
 /// vCPU slots of a CPU. Slot v < [`VMS_MAX`] is for vCPU 0 of VM v, if this is its CPU; other vCPUs have slots from there on.
 pub const VCPU_SLOTS: usize = crate::sched::SLOTS;
-/// vCPUs in one interrupt controller: each has its own, see [`Cpu::vms`].
-const VGIC_VCPUS: usize = 1;
 const _: () = assert!(VMS_MAX < VCPU_SLOTS);
 /// Not a slot.
 pub const NO_SLOT: u32 = u32::MAX;
@@ -119,7 +117,7 @@ pub struct Vm {
     /// VTTBR_EL2: root of the tables and VMID.
     pub vttbr: u64,
     /// Interrupt controller.
-    pub vgic: Vgic<VGIC_VCPUS>,
+    pub vgic: Vgic,
     /// Console.
     pub uart: Pl011,
     /// IPA of the console's registers; `u64::MAX` if the VM has none.
@@ -154,7 +152,7 @@ impl Vm {
     /// An unused VM.
     pub const fn new() -> Self {
         Self {
-            vgic: Vgic::new(VGIC_VCPUS, 0),
+            vgic: Vgic::new(0),
             uart: Pl011::new(),
             uart_base: u64::MAX,
             uart_intid: 33,
@@ -325,7 +323,7 @@ impl Cpu {
         let Some(vm) = self.vms.get(usize::from(vcpu.vm)) else {
             return;
         };
-        if vcpu.run == Run::Wfi && vm.vgic.wants_cpu_saved(0, vcpu.el1.vmcr) {
+        if vcpu.run == Run::Wfi && vm.vgic.wants_cpu_saved(vcpu.el1.vmcr) {
             vcpu.run = Run::Ready;
             let _ = self.sched.wake(slot);
         }

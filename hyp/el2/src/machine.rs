@@ -122,13 +122,17 @@ impl LrFile for Board {
         ICH_HCR::write(kept | u64::from(bits & hcr::MANAGED));
     }
 
-    fn take_eoi_count(&mut self) -> u32 {
+    fn take_eoi(&mut self) -> bool {
         let value = ICH_HCR::read();
-        let count = (value >> hcr::EOI_COUNT_SHIFT) as u32 & 0x1f;
-        if count != 0 {
-            ICH_HCR::write(value & !(0x1f << hcr::EOI_COUNT_SHIFT));
+        let some = value >> hcr::EOI_COUNT_SHIFT & 0x1f != 0;
+        if some {
+            ICH_HCR::write(value - (1 << hcr::EOI_COUNT_SHIFT));
         }
-        count
+        some
+    }
+
+    fn forget_eois(&mut self) {
+        ICH_HCR::write(ICH_HCR::read() & !(0x1f << hcr::EOI_COUNT_SHIFT));
     }
 
     #[inline]

@@ -190,8 +190,8 @@ fn view_of(vm: &hyp_core::cpu::Vm) -> hyp_core::cpu::Vm {
 }
 
 /// The interrupt controller's part of vCPU `index` of `vcpus`.
-fn new_vgic(usable: u32, index: u8, vcpus: u8) -> Vgic<1> {
-    let mut vgic = Vgic::new(1, usable);
+fn new_vgic(usable: u32, index: u8, vcpus: u8) -> Vgic {
+    let mut vgic = Vgic::new(usable);
     vgic.set_place(index.into(), vcpus.into());
     vgic.link_hardware(27);
     vgic.link_hardware(30);

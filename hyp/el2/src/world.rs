@@ -213,7 +213,7 @@ fn load_interrupts(saved: &mut SavedLrs, board: &mut Board, stale: u32) {
         }
     });
     ICH_HCR::write(saved.hcr().into());
-    let active = saved.take_more(crate::gic::deactivate);
+    let active = saved.take_active();
     if active != 0 {
         board.redistributor.write32(ISACTIVER0, active);
     }
@@ -229,14 +229,10 @@ fn leave(vcpu: &mut Vcpu, vm: &mut Vm, board: &mut Board, rare: u32) -> u32 {
     if rare != 0 {
         save_rare(vcpu, rare);
     }
-    let Some(leaving) = vm.vgic.leave(0, board.empty()) else {
-        return ALL;
-    };
+    let leaving = vm.vgic.leave(board.empty());
     let rest = leaving.full | leaving.control << LIST_REGISTERS;
-    if rest | leaving.linked != 0
-        && let Some(saved) = vm.vgic.saved(0)
-    {
-        save_interrupts(leaving, saved, board);
+    if rest | leaving.linked != 0 {
+        save_interrupts(leaving, vm.vgic.saved(), board);
     }
     rest
 }
@@ -269,9 +265,8 @@ pub fn switch(cpu: &mut Cpu, board: &mut Board, to: usize) {
     if rare != 0 {
         load_rare(vcpu, rare);
     }
-    if let Some(saved) = vm.vgic.saved(0)
-        && (stale != 0 || !saved.is_quiet())
-    {
+    let saved = vm.vgic.saved();
+    if stale != 0 || !saved.is_quiet() {
         load_interrupts(saved, board, stale);
     }
 }

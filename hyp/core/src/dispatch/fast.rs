@@ -11,7 +11,7 @@ use crate::cpu::Vm;
 use crate::exit::{Access, Esr, fault_ipa, sysreg};
 use crate::psci::{self, Action, Power};
 use crate::vcpu::{Frame, Vcpu};
-use crate::vgic::{DIST_BYTES, REDIST_BYTES, SgiKind, is_for_first_only};
+use crate::vgic::{DIST_BYTES, REDIST_BYTES, SgiKind, is_for_first_only, sgi_intid};
 
 /// Guest platform: distributor.
 pub const GICD_IPA: u64 = 0x0800_0000;
@@ -138,16 +138,16 @@ pub fn gic<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAcces
     m.vm_exit(path);
     let value = if at.access.write {
         let stored = at.access.stored(vcpu.frame.get(at.access.register));
-        let _ = if redistributor {
-            vm.vgic.redist_write(offset, size, stored, 0, m)
+        if redistributor {
+            vm.vgic.redist_write(offset, size, stored, true, m);
         } else {
-            vm.vgic.dist_write(offset, size, stored, 0, m)
-        };
+            vm.vgic.dist_write(offset, size, stored, true, m);
+        }
         stored
     } else if redistributor {
-        vm.vgic.redist_read(offset, size, 0, m)
+        vm.vgic.redist_read(offset, size, true, m)
     } else {
-        vm.vgic.dist_read(offset, size, 0, m)
+        vm.vgic.dist_read(offset, size, true, m)
     };
     complete(vcpu, m, path, at, value);
 }
@@ -159,10 +159,10 @@ pub fn uart<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAcce
     m.vm_exit(PathId::MmioUart);
     let value = if at.access.write {
         let stored = at.access.stored(vcpu.frame.get(at.access.register));
-        uart_write(vcpu.vm, vm, m, offset, stored as u32, 0);
+        uart_write(vcpu.vm, vm, m, offset, stored as u32, true);
         stored
     } else {
-        uart_read(vm, m, offset, 0)
+        uart_read(vm, m, offset, true)
     };
     complete(vcpu, m, PathId::MmioUart, at, value);
 }
@@ -186,28 +186,28 @@ const FR: u32 = 0x18;
 const FR_TXFF: u64 = 1 << 5;
 const FR_TXFE: u64 = 1 << 7;
 
-/// `cur`: see [`crate::vgic::Vgic::raise`].
+/// `loaded`: see [`crate::vgic::Vgic::raise`].
 #[inline(always)]
-pub(super) fn uart_read<M: Machine>(vm: &mut Vm, m: &mut M, offset: u32, cur: usize) -> u64 {
+pub(super) fn uart_read<M: Machine>(vm: &mut Vm, m: &mut M, offset: u32, loaded: bool) -> u64 {
     let value = u64::from(vm.uart.read(offset));
     if offset == FR && !m.console_room() {
         return value & !FR_TXFE | FR_TXFF;
     }
-    uart_line(vm, m, cur);
+    uart_line(vm, m, loaded);
     value
 }
 
 #[inline(always)]
-pub(super) fn uart_write<M: Machine>(id: u8, vm: &mut Vm, m: &mut M, offset: u32, value: u32, cur: usize) {
+pub(super) fn uart_write<M: Machine>(id: u8, vm: &mut Vm, m: &mut M, offset: u32, value: u32, loaded: bool) {
     if let Some(byte) = vm.uart.write(offset, value) {
         m.console_put(id, byte);
     }
-    uart_line(vm, m, cur);
+    uart_line(vm, m, loaded);
 }
 
 /// Tells the distributor the level of the UART's interrupt output.
-pub(super) fn uart_line<M: Machine>(vm: &mut Vm, m: &mut M, cur: usize) {
-    let _ = vm.vgic.set_line(vm.uart_intid, vm.uart.irq(), cur, m);
+pub(super) fn uart_line<M: Machine>(vm: &mut Vm, m: &mut M, loaded: bool) {
+    vm.vgic.set_line(vm.uart_intid, vm.uart.irq(), loaded, m);
 }
 
 /// A write of ICC_SGI1R_EL1 that names the vCPU itself alone; false for anything else.
@@ -222,11 +222,11 @@ pub fn sgi<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, esr: Esr) -> boo
         return false;
     }
     m.vm_exit(PathId::SysregSgi);
-    let _ = vm.vgic.send_sgi(SgiKind::Group1, value, 0, m);
+    vm.vgic.send_sgi(SgiKind::Group1, sgi_intid(value), true, m);
     m.virq_inject(
         PathId::SysregSgi,
         vcpu.vm.into(),
-        (value >> 24) as u32 & 0xf,
+        sgi_intid(value),
         Cause::Sgi as u32,
     );
     m.sysreg_trap(PathId::SysregSgi, access.key, value, true);
@@ -248,6 +248,6 @@ pub fn timer<M: Machine>(vcpu: &Vcpu, vm: &mut Vm, m: &mut M, intid: u32) {
     m.irq(PathId::IrqVtimer, intid, owner);
     m.timer(PathId::IrqVtimer, None, TimerKind::Vtimer as u32, owner);
     m.drop_priority(intid);
-    let _ = vm.vgic.raise(0, intid, 0, m);
+    vm.vgic.raise(intid, true, m);
     m.virq_inject(PathId::IrqVtimer, owner, intid, Cause::Timer as u32);
 }

@@ -15,8 +15,6 @@ use crate::vcpu::Run;
 const HYP_TIMER: u32 = 26;
 /// Physical console.
 const CONSOLE: u32 = 33;
-/// No vCPU of an interrupt controller is the one whose list registers are live.
-pub(super) const NOT_LOADED: usize = usize::MAX;
 
 /// SGI by which CPUs tell one another to look at their mail.
 pub const CROSS_CPU: u32 = 0;
@@ -52,7 +50,7 @@ pub fn serve<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32) -> PathId {
     match path {
         PathId::IrqMaintenance => {
             if let Some((_, vm)) = cpu.running() {
-                let _ = vm.vgic.maintain(0, m);
+                vm.vgic.maintain(m);
             }
             m.deactivate(intid);
         }
@@ -79,7 +77,7 @@ pub fn serve<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32) -> PathId {
 /// A counter of the running vCPU has overflowed: its interrupt goes to the guest with the physical one linked.
 fn counted<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     let Some((_, vm)) = cpu.running() else { return };
-    let _ = vm.vgic.raise(0, pmu::INTID, 0, m);
+    vm.vgic.raise(pmu::INTID, true, m);
     let id = u32::from(vm.id);
     m.virq_inject(PathId::IrqOther, id, pmu::INTID, Cause::Device as u32);
     wake_loaded(cpu, m, PathId::IrqOther, Cause::Device, pmu::INTID);
@@ -156,29 +154,29 @@ pub(super) fn keys<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
 
 /// The console of VM `slot` has received something.
 fn received<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize) {
-    let cur = current(cpu, slot);
+    let here = is_loaded(cpu, slot);
     let Some(vm) = cpu.vms.get_mut(slot) else { return };
-    uart_line(vm, m, cur);
+    uart_line(vm, m, here);
     wake(cpu, m, path, slot, Cause::Emulated, CONSOLE);
 }
 
 /// The interrupt of a device that was given to a VM.
 fn device<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32, owner: u32) {
     let slot = owner as usize;
-    let cur = current(cpu, slot);
+    let here = is_loaded(cpu, slot);
     let Some(vm) = cpu.vms.get_mut(slot).filter(|vm| vm.alive) else {
         m.disable_spi(intid);
         m.deactivate(intid);
         return;
     };
-    let _ = vm.vgic.raise(0, intid, cur, m);
+    vm.vgic.raise(intid, here, m);
     m.virq_inject(PathId::IrqDevice, owner, intid, Cause::Device as u32);
     wake(cpu, m, PathId::IrqDevice, slot, Cause::Device, intid);
 }
 
-/// `cur` of an interrupt controller's calls for the vCPU in `slot`: 0 if its list registers are live.
-pub(super) fn current(cpu: &Cpu, slot: usize) -> usize {
-    if cpu.loaded as usize == slot { 0 } else { NOT_LOADED }
+/// Whether the list registers of the vCPU in `slot` are the hardware's.
+pub(super) const fn is_loaded(cpu: &Cpu, slot: usize) -> bool {
+    cpu.loaded as usize == slot
 }
 
 /// The vCPU in `slot` got an interrupt.
@@ -195,7 +193,7 @@ pub(super) fn wake_loaded<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, ca
     let slot = cpu.loaded as usize;
     let vmcr = m.vmcr();
     let Some((vcpu, vm)) = cpu.running() else { return };
-    if vcpu.run == Run::Wfi && vm.vgic.wants_cpu(0, m, vmcr) {
+    if vcpu.run == Run::Wfi && vm.vgic.wants_cpu(m, vmcr) {
         vcpu.run = Run::Ready;
         let id = vcpu.id.into();
         let _ = cpu.sched.wake(slot);
@@ -215,9 +213,9 @@ pub(super) fn wake_away<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot
 /// Pends SPI `intid` at VM `to` for a notification.
 pub(super) fn notify<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, to: usize, intid: u32) {
     let loaded = cpu.loaded as usize == to;
-    let cur = current(cpu, to);
+    let here = is_loaded(cpu, to);
     let Some(vm) = cpu.vms.get_mut(to) else { return };
-    let _ = vm.vgic.raise(0, intid, cur, m);
+    vm.vgic.raise(intid, here, m);
     m.virq_inject(path, to as u32, intid, Cause::Notify as u32);
     if !loaded {
         wake_away(cpu, m, path, to, Cause::Notify, intid);

@@ -65,10 +65,10 @@ pub(super) fn suspend<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId) {
     // A timer that the guest disarmed without taking its interrupt must not keep it from waiting.
     for intid in [fast::VIRTUAL_TIMER, fast::PHYSICAL_TIMER] {
         if !m.timer_line(intid) {
-            vm.vgic.line_fell(intid, 0, m);
+            vm.vgic.line_fell(intid, m);
         }
     }
-    if vm.vgic.wants_cpu(0, m, vmcr) {
+    if vm.vgic.wants_cpu(m, vmcr) {
         return;
     }
     vcpu.run = Run::Wfi;
@@ -108,7 +108,7 @@ fn system_register<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
             m.inject_undefined();
             return path;
         }
-        None if access.key == sysreg::DIR && access.write => vm.vgic.deactivate(0, value, m),
+        None if access.key == sysreg::DIR && access.write => vm.vgic.deactivate(value, m),
         None if access.key & sysreg::ID_MASK == sysreg::ID_SPACE && !access.write => {
             let index = sysreg::id_index(access.key);
             value = id_register_value(index, m.id_register(index));
@@ -146,7 +146,7 @@ fn performance<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> PathId {
         m.pmu_give(&vcpu.pmu);
     }
     if access.write && !vcpu.pmu.line() {
-        vm.vgic.line_fell(pmu::INTID, 0, m);
+        vm.vgic.line_fell(pmu::INTID, m);
     }
     if is {
         cpu.rare |= rare::PMU;

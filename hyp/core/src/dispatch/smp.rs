@@ -25,7 +25,7 @@ pub(super) fn send_sgi<M: Machine>(cpu: &mut Cpu, m: &mut M, kind: SgiKind, valu
     let list = targets(value, own);
     let intid = (value >> 24) as u32 & 0xf;
     if list >> own & 1 != 0 {
-        let _ = vm.vgic.send_sgi(kind, u64::from(intid) << 24 | 1, 0, m);
+        vm.vgic.send_sgi(kind, intid, true, m);
     }
     let bit = match kind {
         SgiKind::Group1 => 1 << intid,
@@ -51,7 +51,7 @@ pub(super) fn send_sgi<M: Machine>(cpu: &mut Cpu, m: &mut M, kind: SgiKind, valu
 
 /// SGIs arrive at the vCPU in `slot` of this CPU.
 fn deliver<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, bits: u32) {
-    let cur = irq::current(cpu, slot);
+    let here = irq::is_loaded(cpu, slot);
     let Some(vm) = cpu.vms.get_mut(slot) else { return };
     let mut left = bits;
     for _ in 0..2 * SGIS {
@@ -61,7 +61,7 @@ fn deliver<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, bits
         let bit = left.trailing_zeros();
         left &= left - 1;
         let kind = if bit < SGIS { SgiKind::Group1 } else { SgiKind::Group0 };
-        let _ = vm.vgic.send_sgi(kind, u64::from(bit % SGIS) << 24 | 1, cur, m);
+        vm.vgic.send_sgi(kind, bit % SGIS, here, m);
     }
     let first = bits.trailing_zeros() % SGIS;
     m.virq_inject(path, vm.id.into(), first, Cause::Sgi as u32);
@@ -127,7 +127,7 @@ fn start<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
     let (entry, context) = known.start(index);
     vm.vgic.restart();
     // GICD_CTLR, offset 0: the private part follows the distributor's enables.
-    let _ = vm.vgic.dist_write(0, 4, known.groups().into(), irq::NOT_LOADED, m);
+    vm.vgic.dist_write(0, 4, known.groups().into(), false, m);
     vcpu.start(entry, context);
     power::unload(cpu, m, slot);
     known.set_power(index, Power::On);
@@ -237,37 +237,37 @@ fn owner_of(known: &VmMail, ipa: u64) -> Option<(u32, usize)> {
 
 /// Carries out an access to the state of the vCPU in `slot` of this CPU; what was read or written.
 fn access<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, asked: &Asked) -> u64 {
-    let cur = irq::current(cpu, slot);
+    let here = irq::is_loaded(cpu, slot);
     let Some(vm) = cpu.vms.get_mut(slot) else { return 0 };
     let value = match fast::device_of(asked.ipa, vm.uart_base) {
         Some(PathId::MmioGicd) => {
             let offset = asked.ipa.wrapping_sub(fast::GICD_IPA) as u32;
             match asked.write {
                 Some(value) => {
-                    let _ = vm.vgic.dist_write(offset, asked.size, value, cur, m);
+                    vm.vgic.dist_write(offset, asked.size, value, here, m);
                     value
                 }
-                None => vm.vgic.dist_read(offset, asked.size, cur, m),
+                None => vm.vgic.dist_read(offset, asked.size, here, m),
             }
         }
         Some(PathId::MmioUart) => {
             let offset = asked.ipa.wrapping_sub(vm.uart_base) as u32;
             match asked.write {
                 Some(value) => {
-                    fast::uart_write(vm.id, vm, m, offset, value as u32, cur);
+                    fast::uart_write(vm.id, vm, m, offset, value as u32, here);
                     value
                 }
-                None => fast::uart_read(vm, m, offset, cur),
+                None => fast::uart_read(vm, m, offset, here),
             }
         }
         _ => {
             let offset = (asked.ipa.wrapping_sub(fast::GICR_IPA) % REDIST_BYTES) as u32;
             match asked.write {
                 Some(value) => {
-                    let _ = vm.vgic.redist_write(offset, asked.size, value, cur, m);
+                    vm.vgic.redist_write(offset, asked.size, value, here, m);
                     value
                 }
-                None => vm.vgic.redist_read(offset, asked.size, cur, m),
+                None => vm.vgic.redist_read(offset, asked.size, here, m),
             }
         }
     };

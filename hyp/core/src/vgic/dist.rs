@@ -1,7 +1,7 @@
 //! Registers that distributor and redistributors share in form, and the distributor's own (IHI 0069H 12.9).
 
 use super::lr::LrFile;
-use super::{INTIDS, Kick, SPI_WORDS, SPIS, Vgic, split};
+use super::{INTIDS, SPI_WORDS, Vgic, WORDS, split};
 
 const CTLR: u32 = 0x000;
 const TYPER: u32 = 0x004;
@@ -51,13 +51,13 @@ pub(super) const fn id_register(part: u8, offset: u32) -> u32 {
     }
 }
 
-impl<const N: usize> Vgic<N> {
+impl Vgic {
     /// Reads the word at `offset` if it is one below the arrays: GICD_CTLR, GICD_TYPER, GICD_IIDR. *Hot.*
     #[inline(always)]
     pub fn dist_peek(&self, offset: u32) -> Option<u32> {
         match offset {
             TYPER => Some(TYPER_VALUE),
-            CTLR => Some(self.groups | CTLR_ARE | CTLR_DS),
+            CTLR => Some(self.groups() | CTLR_ARE | CTLR_DS),
             IIDR => Some(IIDR_VALUE),
             0..0x80 => Some(0),
             _ => None,
@@ -69,29 +69,29 @@ impl<const N: usize> Vgic<N> {
     pub fn dist_poke(&mut self, offset: u32, bits: u32) -> bool {
         // GICD_ISENABLER0 is the redistributor's.
         let index = offset.wrapping_sub(ISENABLER1) / 4;
-        match self.spi.get_mut(index as usize) {
-            Some(word) if offset % 4 == 0 => word.enable_quiet(bits),
-            _ => false,
+        if offset % 4 != 0 || index >= SPI_WORDS as u32 {
+            return false;
         }
+        self.books.word_mut(index as usize + 1).enable_quiet(bits)
     }
 
-    /// Reads `size` (1, 2, 4, 8) bytes of the distributor at `offset`. `cur` is the vCPU that runs, `live` its
-    /// list registers. Accesses that the architecture does not define read as zero.
+    /// Reads `size` (1, 2, 4, 8) bytes of the distributor at `offset`. `loaded`: the vCPU's list registers are `live`. Accesses that the
+    /// architecture does not define read as zero.
     #[inline]
-    pub fn dist_read<L: LrFile>(&self, offset: u32, size: u8, cur: usize, live: &L) -> u64 {
+    pub fn dist_read<L: LrFile>(&self, offset: u32, size: u8, loaded: bool, live: &L) -> u64 {
         match self.dist_peek(offset) {
             Some(value) if size == 4 => value.into(),
-            _ => self.dist_read_array(offset, size, cur, live),
+            _ => self.dist_read_array(offset, size, loaded, live),
         }
     }
 
     #[inline(never)]
-    fn dist_read_array<L: LrFile>(&self, offset: u32, size: u8, cur: usize, live: &L) -> u64 {
+    fn dist_read_array<L: LrFile>(&self, offset: u32, size: u8, loaded: bool, live: &L) -> u64 {
         match (offset, size) {
-            (ROUTER..ROUTER_END, 4 | 8) => self.router(offset, size),
+            (ROUTER..ROUTER_END, 4 | 8) => self.router(offset),
             (ID_BASE.., 4) => u64::from(id_register(0x92, offset)),
             _ if offset & !0xfff == 0 && word_index(offset) != 0 => {
-                self.array_read(0, word_index(offset), offset, size, cur, live)
+                self.array_read(word_index(offset), offset, size, loaded, live)
             }
             _ => 0,
         }
@@ -99,152 +99,109 @@ impl<const N: usize> Vgic<N> {
 
     /// Writes `size` (1, 2, 4, 8) bytes to the distributor at `offset`. Undefined accesses are ignored.
     #[inline(never)]
-    pub fn dist_write<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, cur: usize, live: &mut L) -> Kick {
-        if size == 4 && self.dist_poke(offset, value as u32) {
-            return Kick(0);
-        }
-        let index = word_index(offset);
+    pub fn dist_write<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, loaded: bool, live: &mut L) {
         if size == 4 && offset == CTLR {
-            return self.set_control(value as u32, cur, live);
+            return self.set_control(value as u32, loaded, live);
         }
         match (offset, size) {
-            (ROUTER..ROUTER_END, 4 | 8) => self.set_router(offset, value, cur, live),
-            _ if offset & !0xfff == 0 && index != 0 => self.array_write(0, index, offset, size, value, cur, live),
-            _ => Kick(0),
-        }
-    }
-
-    fn set_control<L: LrFile>(&mut self, value: u32, cur: usize, live: &mut L) -> Kick {
-        let groups = value & CTLR_GROUPS;
-        if groups == self.groups {
-            return Kick(0);
-        }
-        self.groups = groups;
-        let mut kick = Kick(0);
-        for cpu in 0..N {
-            let Some((iface, mut view, mut port)) = self.port(cpu, cur, live) else {
-                break;
-            };
-            iface.set_groups(&mut view, groups, &mut port);
-            kick |= Kick(if cpu == cur { 0 } else { 1 << (cpu % 32) });
-        }
-        kick
-    }
-
-    /// Reads a register of one of the arrays for word `index`, the private one of `cpu` if that is 0.
-    pub(super) fn array_read<L: LrFile>(
-        &self,
-        cpu: usize,
-        index: usize,
-        offset: u32,
-        size: u8,
-        cur: usize,
-        live: &L,
-    ) -> u64 {
-        let word = match index.checked_sub(1) {
-            None => self.cpus.get(cpu).map(|c| &c.word),
-            Some(i) => self.spi.get(i),
-        };
-        let Some(word) = word else { return 0 };
-        if let (PRIORITY..PRIORITY_END, 1 | 4) = (offset, size) {
-            let first = offset & 31;
-            let mut value = 0;
-            for i in 0..u32::from(size) {
-                value |= u64::from(word.priority(first + i)) << (8 * i);
+            (ROUTER..ROUTER_END, 4 | 8) => self.set_router(offset, value, loaded, live),
+            _ if offset & !0xfff == 0 && word_index(offset) != 0 => {
+                self.array_write(word_index(offset), offset, size, value as u32, loaded, live);
             }
-            return value;
+            _ => {}
         }
-        if size != 4 {
+    }
+
+    fn set_control<L: LrFile>(&mut self, value: u32, loaded: bool, live: &mut L) {
+        let groups = value & CTLR_GROUPS;
+        if groups != self.groups() {
+            let (books, mut port) = self.port(loaded, live);
+            books.set_groups(groups, &mut port);
+        }
+    }
+
+    /// Reads a register of one of the arrays for word `w`.
+    pub(super) fn array_read<L: LrFile>(&self, w: usize, offset: u32, size: u8, loaded: bool, live: &L) -> u64 {
+        if w >= WORDS {
             return 0;
+        }
+        let word = self.books.word(w);
+        match (offset, size) {
+            (PRIORITY..PRIORITY_END, 1) => return word.priority(offset & 31).into(),
+            (PRIORITY..PRIORITY_END, 4) => return word.priorities(offset & 28).into(),
+            (CONFIG..CONFIG_END, 4) => return word.config(offset >> 2 & 1).into(),
+            (0..PRIORITY, 4) => {}
+            _ => return 0,
         }
         u64::from(match offset >> 7 {
             BLOCK_GROUP => word.group,
             BLOCK_SET_ENABLE | BLOCK_CLEAR_ENABLE => word.enabled,
-            BLOCK_SET_PENDING | BLOCK_CLEAR_PENDING => word.pending() | self.held(cpu, index, false, cur, live),
-            BLOCK_SET_ACTIVE | BLOCK_CLEAR_ACTIVE => word.active | self.held(cpu, index, true, cur, live),
-            _ if (CONFIG..CONFIG_END).contains(&offset) => word.config((offset >> 2) as usize & 1),
+            BLOCK_SET_PENDING | BLOCK_CLEAR_PENDING => word.pending() | self.held(w, false, loaded, live),
+            BLOCK_SET_ACTIVE | BLOCK_CLEAR_ACTIVE => word.active | self.held(w, true, loaded, live),
             _ => 0,
         })
     }
 
-    /// Pending or active bits of word `index` in list registers: of `cpu` for private interrupts, of all vCPUs for shared ones.
-    fn held<L: LrFile>(&self, cpu: usize, index: usize, active: bool, cur: usize, live: &L) -> u32 {
-        let mut bits = 0;
-        for (i, c) in self.cpus.iter().enumerate() {
-            if index != 0 || i == cpu {
-                bits |= if i == cur {
-                    c.iface.state(index, active, live)
-                } else {
-                    c.iface.state(index, active, &c.saved)
-                };
-            }
+    /// Pending or active bits of word `w` in list registers.
+    fn held<L: LrFile>(&self, w: usize, active: bool, loaded: bool, live: &L) -> u32 {
+        if loaded {
+            self.books.state(w, active, live)
+        } else {
+            self.books.state(w, active, &self.saved)
         }
-        bits
     }
 
-    /// Writes a register of one of the arrays for word `index`, the private one of `cpu` if that is 0.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one register access: where, what, and whose list registers"
-    )]
+    /// Writes a register of one of the arrays for word `w`.
     pub(super) fn array_write<L: LrFile>(
         &mut self,
-        cpu: usize,
-        index: usize,
+        w: usize,
         offset: u32,
         size: u8,
-        value: u64,
-        cur: usize,
+        bits: u32,
+        loaded: bool,
         live: &mut L,
-    ) -> Kick {
-        let bits = value as u32;
+    ) {
+        if w >= WORDS {
+            return;
+        }
         match (offset, size) {
-            (PRIORITY..PRIORITY_END, 1 | 4) => self.set_priorities(cpu, offset & 31, index, size, value, cur, live),
-            (CONFIG..CONFIG_END, 4) => self.set_config(cpu, index, offset, bits, cur, live),
+            (PRIORITY..PRIORITY_END, 1) => {
+                let (which, shift) = (1 << (offset & 3), 8 * (offset & 3));
+                self.set_priorities(w, offset & 28, which, bits << shift, loaded, live);
+            }
+            (PRIORITY..PRIORITY_END, 4) => self.set_priorities(w, offset & 28, 0xf, bits, loaded, live),
+            (CONFIG..CONFIG_END, 4) => self.set_config(w, offset >> 2 & 1, bits, loaded, live),
             (0..PRIORITY, 4) => match offset >> 7 {
-                BLOCK_GROUP => self.set_group(cpu, index, bits, cur, live),
-                BLOCK_SET_ENABLE => self.set_enable(cpu, index, bits, cur, live),
-                BLOCK_CLEAR_ENABLE => self.clear_enable(cpu, index, bits, cur, live),
-                BLOCK_SET_PENDING => self.set_pending(cpu, index, bits, cur, live),
-                BLOCK_CLEAR_PENDING => {
-                    self.each_touched(cpu, index, bits, cur, live, |i, v, id, l| i.clear_pending(v, id, l))
-                }
-                BLOCK_SET_ACTIVE => self.set_active(cpu, index, bits, cur, live),
-                BLOCK_CLEAR_ACTIVE => self.clear_active(cpu, index, bits, cur, live),
-                _ => Kick(0),
+                BLOCK_GROUP => self.set_group(w, bits, loaded, live),
+                BLOCK_SET_ENABLE => self.set_enable(w, bits, loaded, live),
+                BLOCK_CLEAR_ENABLE => self.clear_enable(w, bits, loaded, live),
+                BLOCK_SET_PENDING => self.set_pending(w, bits, loaded, live),
+                BLOCK_CLEAR_PENDING => self.clear_pending(w, bits, loaded, live),
+                BLOCK_SET_ACTIVE => self.set_active(w, bits, loaded, live),
+                BLOCK_CLEAR_ACTIVE => self.clear_active(w, bits, loaded, live),
+                _ => {}
             },
-            _ => Kick(0),
+            _ => {}
         }
     }
 
-    fn router(&self, offset: u32, size: u8) -> u64 {
-        let intid = (offset - ROUTER) / 8;
-        let route = intid.checked_sub(32).and_then(|i| self.route.get(i as usize));
+    fn router(&self, offset: u32) -> u64 {
+        let route = ((offset - ROUTER) / 8)
+            .checked_sub(32)
+            .and_then(|i| self.route.get(i as usize));
         // GICD_TYPER.A3V = 0: the upper half is RES0.
         match route {
             Some(r) if offset & 7 == 0 => u64::from(*r),
-            _ => {
-                let _ = size;
-                0
-            }
+            _ => 0,
         }
     }
 
-    fn set_router<L: LrFile>(&mut self, offset: u32, value: u64, cur: usize, live: &mut L) -> Kick {
+    fn set_router<L: LrFile>(&mut self, offset: u32, value: u64, loaded: bool, live: &mut L) {
         let intid = (offset - ROUTER) / 8;
         // A write of the upper half alone changes only Aff3, which is 0 on this board.
-        if offset & 7 != 0 || !(32..INTIDS as u32).contains(&intid) {
-            return Kick(0);
+        if offset & 7 == 0 && (32..INTIDS as u32).contains(&intid) {
+            self.set_route(intid, value as u32 & ROUTER_AFFINITY, loaded, live);
         }
-        let spi = intid as usize - 32;
-        if let Some(old) = self.target(0, intid)
-            && let Some((iface, mut view, mut port)) = self.port(old, cur, live)
-        {
-            iface.withdraw(&mut view, intid, &mut port);
-            iface.refill(&mut view, &mut port);
-        }
-        self.route[spi % SPIS] = value as u32 & ROUTER_AFFINITY;
-        self.offer(0, intid, cur, live)
     }
 }
 
@@ -257,19 +214,6 @@ pub(super) const fn word_index(offset: u32) -> usize {
         CONFIG..CONFIG_END => (offset - CONFIG) >> 3,
         _ => super::WORDS as u32,
     }) as usize
-}
-
-/// Calls `f` with the INTID of each set bit of `bits` in word `index`. At most 32 turns.
-#[inline]
-pub(super) fn each_bit(index: usize, bits: u32, mut f: impl FnMut(u32)) {
-    let mut left = bits;
-    for _ in 0..32 {
-        if left == 0 {
-            break;
-        }
-        f(index as u32 * 32 + left.trailing_zeros());
-        left &= left - 1;
-    }
 }
 
 const _: () = assert!(split(33).0 == 1);

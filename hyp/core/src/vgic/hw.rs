@@ -42,8 +42,13 @@ impl LrFile for Hw {
         assert_eq!(bits & !hcr::MANAGED, 0);
         self.control = bits;
     }
-    fn take_eoi_count(&mut self) -> u32 {
-        core::mem::take(&mut self.eoi_count)
+    fn take_eoi(&mut self) -> bool {
+        let some = self.eoi_count != 0;
+        self.eoi_count = self.eoi_count.saturating_sub(1);
+        some
+    }
+    fn forget_eois(&mut self) {
+        self.eoi_count = 0;
     }
     fn deactivate(&mut self, pintid: u32) {
         self.deactivated.push(pintid);

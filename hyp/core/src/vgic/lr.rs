@@ -1,6 +1,6 @@
 //! List registers: format, the trait through which the hardware's are reached, and their image while a vCPU is off its CPU.
 
-use super::{LRS_MAX, Port};
+use super::LRS_MAX;
 
 /// ICH_HCR_EL2 bits (IHI 0069H 12.4.4).
 pub mod hcr {
@@ -108,22 +108,18 @@ impl Lr {
         Self(self.0 & !ACTIVE)
     }
 
-    pub(super) const fn with_active(self) -> Self {
-        Self(self.0 | ACTIVE)
-    }
-
     pub(super) const fn with_eoi(self) -> Self {
         if self.is_hw() { self } else { Self(self.0 | EOI) }
     }
 
-    pub(super) const fn with_rank(self, priority: u8, group1: bool) -> Self {
-        let v = self.0 & !(GROUP | 0xff << PRIORITY_SHIFT) | (priority as u64) << PRIORITY_SHIFT;
-        Self(if group1 { v | GROUP } else { v })
+    pub(super) const fn with_group(self, group1: bool) -> Self {
+        Self(self.0 & !GROUP | if group1 { GROUP } else { 0 })
     }
 
+    /// As [`super::word::Word::highest`] ranks.
     #[inline]
-    pub(super) const fn level(self) -> usize {
-        ((self.priority() >> 3) as usize) << 1 | self.is_group1() as usize
+    pub(super) const fn rank(self) -> u32 {
+        ((self.priority() >> 3) as u32) << 1 | self.is_group1() as u32
     }
 }
 
@@ -141,8 +137,10 @@ pub trait LrFile {
     fn write(&mut self, n: usize, lr: Lr);
     /// Makes the [`hcr::MANAGED`] bits of ICH_HCR_EL2 equal to `bits`. Called only on a change.
     fn control(&mut self, bits: u32);
-    /// ICH_HCR_EL2.EOIcount, set to 0.
-    fn take_eoi_count(&mut self) -> u32;
+    /// True if ICH_HCR_EL2.EOIcount is not 0; then it becomes one less.
+    fn take_eoi(&mut self) -> bool;
+    /// Sets ICH_HCR_EL2.EOIcount to 0.
+    fn forget_eois(&mut self);
     /// Deactivates a physical interrupt (ICC_DIR_EL1).
     fn deactivate(&mut self, pintid: u32);
 }
@@ -160,14 +158,10 @@ pub struct SavedLrs {
     active: u32,
     /// ICH_LR<n>_EL2 of those in `full`.
     lr: [Lr; LRS_MAX],
-    /// Physical interrupts below 64 × this array's words to deactivate when the vCPU is loaded (bit = INTID): the CPU whose state they are is another.
-    deactivate: [u64; super::INTIDS.div_ceil(64)],
 }
 
-/// Something is in `active` or `deactivate`.
+/// Something is in `active`.
 const MORE: u32 = hcr::EN;
-/// Most interrupts that one switch deactivates: more are rare, and wait for the next.
-const GIVE_UP_MAX: usize = 4;
 
 impl SavedLrs {
     /// All empty.
@@ -178,7 +172,6 @@ impl SavedLrs {
             usable,
             active: 0,
             lr: [Lr(0); LRS_MAX],
-            deactivate: [0; super::INTIDS.div_ceil(64)],
         }
     }
 
@@ -231,28 +224,11 @@ impl SavedLrs {
         self.full | self.hcr == 0
     }
 
-    /// What else is to be done when the vCPU is loaded: the bits for GICR_ISACTIVER0, and physical interrupts to deactivate, `f` for each,
-    /// at most [`GIVE_UP_MAX`].
+    /// What else is to be done when the vCPU is loaded: the bits for GICR_ISACTIVER0.
     #[inline(always)]
-    pub fn take_more(&mut self, mut f: impl FnMut(u32)) -> u32 {
-        if self.hcr & MORE == 0 {
-            return 0;
-        }
-        for _ in 0..GIVE_UP_MAX {
-            let mut all = 0;
-            for (base, word) in (0u32..).step_by(64).zip(self.deactivate.iter_mut()) {
-                if all == 0 && *word != 0 {
-                    f(base + word.trailing_zeros());
-                    *word &= *word - 1;
-                }
-                all |= *word;
-            }
-            if all == 0 {
-                self.hcr &= !MORE;
-                break;
-            }
-        }
-        core::mem::take(&mut self.active)
+    pub const fn take_active(&mut self) -> u32 {
+        self.hcr &= !MORE;
+        core::mem::replace(&mut self.active, 0)
     }
 }
 
@@ -289,75 +265,92 @@ impl LrFile for SavedLrs {
     }
 
     #[inline]
-    fn take_eoi_count(&mut self) -> u32 {
-        let count = self.hcr >> hcr::EOI_COUNT_SHIFT;
-        self.hcr &= (1 << hcr::EOI_COUNT_SHIFT) - 1;
-        count
+    fn take_eoi(&mut self) -> bool {
+        let some = self.hcr >> hcr::EOI_COUNT_SHIFT != 0;
+        if some {
+            self.hcr -= 1 << hcr::EOI_COUNT_SHIFT;
+        }
+        some
     }
 
     #[inline]
+    fn forget_eois(&mut self) {
+        self.hcr &= (1 << hcr::EOI_COUNT_SHIFT) - 1;
+    }
+
+    /// Of a private interrupt: it is not made active again. Any other is active in the distributor: see [`Port`].
+    #[inline]
     fn deactivate(&mut self, pintid: u32) {
-        if let Some(word) = self.deactivate.get_mut(pintid as usize / 64) {
-            *word |= 1 << (pintid % 64);
-            self.hcr |= MORE;
+        if pintid < 32 {
+            self.active &= !(1 << pintid);
         }
     }
+}
+
+/// List registers of a vCPU: those of the hardware, `live`, if it is the one that runs, else its saved ones.
+pub(super) struct Port<'a, L> {
+    pub live: &'a mut L,
+    pub saved: Option<&'a mut SavedLrs>,
 }
 
 impl<L: LrFile> LrFile for Port<'_, L> {
     #[inline]
     fn usable(&self) -> u32 {
-        match self {
-            Port::Live(l) => l.usable(),
-            Port::Saved(s) => s.usable(),
-        }
+        self.saved.as_ref().map_or_else(|| self.live.usable(), |s| s.usable())
     }
 
     #[inline]
     fn empty(&self) -> u32 {
-        match self {
-            Port::Live(l) => l.empty(),
-            Port::Saved(s) => s.empty(),
-        }
+        self.saved.as_ref().map_or_else(|| self.live.empty(), |s| s.empty())
     }
 
     #[inline]
     fn read(&self, n: usize) -> Lr {
-        match self {
-            Port::Live(l) => l.read(n),
-            Port::Saved(s) => s.read(n),
+        match &self.saved {
+            None => self.live.read(n),
+            Some(s) => s.read(n),
         }
     }
 
     #[inline]
     fn write(&mut self, n: usize, lr: Lr) {
-        match self {
-            Port::Live(l) => l.write(n, lr),
-            Port::Saved(s) => s.write(n, lr),
+        match &mut self.saved {
+            None => self.live.write(n, lr),
+            Some(s) => s.write(n, lr),
         }
     }
 
     #[inline]
     fn control(&mut self, bits: u32) {
-        match self {
-            Port::Live(l) => l.control(bits),
-            Port::Saved(s) => s.control(bits),
+        match &mut self.saved {
+            None => self.live.control(bits),
+            Some(s) => s.control(bits),
         }
     }
 
     #[inline]
-    fn take_eoi_count(&mut self) -> u32 {
-        match self {
-            Port::Live(l) => l.take_eoi_count(),
-            Port::Saved(s) => s.take_eoi_count(),
+    fn take_eoi(&mut self) -> bool {
+        match &mut self.saved {
+            None => self.live.take_eoi(),
+            Some(s) => s.take_eoi(),
         }
     }
 
+    #[inline]
+    fn forget_eois(&mut self) {
+        match &mut self.saved {
+            None => self.live.forget_eois(),
+            Some(s) => s.forget_eois(),
+        }
+    }
+
+    /// A shared interrupt may be deactivated by any CPU (IHI 0069H 4.1.1), whether or not its vCPU runs; the private ones of a vCPU that
+    /// does not run were made inactive when it left.
     #[inline]
     fn deactivate(&mut self, pintid: u32) {
-        match self {
-            Port::Live(l) => l.deactivate(pintid),
-            Port::Saved(s) => s.deactivate(pintid),
+        match &mut self.saved {
+            Some(s) if pintid < 32 => s.deactivate(pintid),
+            _ => self.live.deactivate(pintid),
         }
     }
 }

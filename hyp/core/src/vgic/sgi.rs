@@ -1,7 +1,7 @@
 //! SGIs by system register: ICC_SGI1R_EL1, ICC_ASGI1R_EL1, ICC_SGI0R_EL1 (IHI 0069H 12.2.16).
 
 use super::lr::LrFile;
-use super::{Kick, Vgic};
+use super::Vgic;
 
 /// Which register was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,48 +37,24 @@ const IRM: u64 = 1 << 40;
 /// Aff1 [23:16], Aff2 [39:32], RS [47:44], Aff3 [55:48]: vCPUs have 0 in all of them.
 const ELSEWHERE: u64 = 0xff << 16 | 0xff << 32 | 0xf << 44 | 0xff << 48;
 
-impl<const N: usize> Vgic<N> {
-    /// Trapped write of `value` by vCPU `cur`. *Hot* for an SGI of group 1 to itself. Targets that do not exist, and SGIs of the other group, are
-    /// dropped.
+impl Vgic {
+    /// SGI `intid` (0 to 15) for this vCPU. *Hot* for one of group 1 while it runs. SGIs of the other group are dropped.
     #[inline(always)]
-    pub fn send_sgi<L: LrFile>(&mut self, kind: SgiKind, value: u64, cur: usize, live: &mut L) -> Kick {
-        let intid = (value >> INTID_SHIFT) as u32 & 0xf;
-        if kind == SgiKind::Group1
-            && value & (IRM | ELSEWHERE | 0xffff) == 1 << (cur % 16)
-            && let Some(c) = self.cpus.get_mut(cur)
-            && c.word.group >> intid & 1 != 0
-            && c.iface.raise_own(intid, live)
-        {
-            return Kick(0);
-        }
-        self.send_sgi_slow(kind, value, cur, live)
-    }
-
-    #[inline(never)]
-    fn send_sgi_slow<L: LrFile>(&mut self, kind: SgiKind, value: u64, cur: usize, live: &mut L) -> Kick {
-        let intid = (value >> INTID_SHIFT) as u32 & 0xf;
-        let list = targets(value, cur as u32);
-        let mut kick = Kick(0);
-        for cpu in 0..N {
-            if list >> (cpu % 32) & 1 != 0 && cpu < self.vcpus as usize {
-                kick |= self.send_one(kind, intid, cpu, cur, live);
-            }
-        }
-        kick
-    }
-
-    fn send_one<L: LrFile>(&mut self, kind: SgiKind, intid: u32, cpu: usize, cur: usize, live: &mut L) -> Kick {
-        let Some(c) = self.cpus.get(cpu) else { return Kick(0) };
-        let group1 = c.word.group >> intid & 1 != 0;
-        let match_group = match kind {
+    pub fn send_sgi<L: LrFile>(&mut self, kind: SgiKind, intid: u32, loaded: bool, live: &mut L) {
+        let group1 = self.books.word(0).group >> (intid & 15) & 1 != 0;
+        let is_for = match kind {
             SgiKind::Group0 => !group1,
             SgiKind::Group1 => group1,
             SgiKind::Other => false,
         };
-        if match_group {
-            self.raise(cpu, intid, cur, live)
-        } else {
-            Kick(0)
+        if is_for {
+            self.raise(intid & 15, loaded, live);
         }
     }
+}
+
+/// INTID of a write of one of the registers.
+#[inline(always)]
+pub const fn intid(value: u64) -> u32 {
+    (value >> INTID_SHIFT) as u32 & 0xf
 }

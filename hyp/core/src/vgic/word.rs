@@ -2,6 +2,8 @@
 
 /// Implemented priority bits, the upper five of eight: what ICH_VTR_EL2.PRIbits of the cores we run on gives their list registers.
 pub(super) const PRIORITY_MASK: u8 = 0xf8;
+/// Those bits.
+const PLANES: usize = PRIORITY_MASK.count_ones() as usize;
 
 #[derive(Clone, Debug)]
 #[repr(C)]
@@ -22,6 +24,10 @@ pub(super) struct Word {
     pub moved: u32,
     /// Linked to the physical interrupt of the same number.
     pub hw: u32,
+    /// Private, or routed here.
+    pub here: u32,
+    /// Bit i of plane p: bit 7 − p of the priority of interrupt i. So the highest of 32 is found in a few steps.
+    planes: [u32; PLANES],
     priority: [u8; 32],
 }
 
@@ -38,6 +44,8 @@ impl Word {
             line: 0,
             moved: 0,
             hw: 0,
+            here: u32::MAX,
+            planes: [0; PLANES],
             priority: [0; 32],
         }
     }
@@ -48,10 +56,16 @@ impl Word {
         self.latch | (self.line & !self.edge)
     }
 
-    /// Pending, enabled and not active: may go to a list register.
+    /// Pending, enabled, routed here and not active: may go to a list register.
     #[inline]
     pub const fn deliverable(&self) -> u32 {
-        self.pending() & self.enabled & !self.active
+        self.pending() & self.enabled & self.here & !self.active
+    }
+
+    /// Pending by its line alone: needs no latch.
+    #[inline]
+    pub const fn held_by_line(&self) -> u32 {
+        self.line & !self.edge
     }
 
     /// Enables `bits` unless something becomes deliverable by it: false, and nothing is done.
@@ -64,33 +78,73 @@ impl Word {
         true
     }
 
+    /// Those of a group that is on, bits of `groups` as in GICD_CTLR.
+    #[inline]
+    pub const fn of_groups(&self, groups: u32) -> u32 {
+        (self.group & Self::mask(groups >> 1)) | (!self.group & Self::mask(groups))
+    }
+
+    /// All bits like bit 0.
+    #[inline]
+    const fn mask(bit: u32) -> u32 {
+        0u32.wrapping_sub(bit & 1)
+    }
+
     #[inline]
     pub fn priority(&self, intid: u32) -> u8 {
         self.priority[intid as usize % 32]
     }
 
-    pub fn set_priority(&mut self, intid: u32, value: u8) {
-        self.priority[intid as usize % 32] = value & PRIORITY_MASK;
+    /// Priorities of the four interrupts from `first`, a multiple of four, as GICx_IPRIORITYR shows them.
+    pub fn priorities(&self, first: u32) -> u32 {
+        let at = |i: u32| self.priority(first + i);
+        u32::from_le_bytes([at(0), at(1), at(2), at(3)])
     }
 
-    /// Level of `intid` in [`super::levels::Levels`].
+    /// Sets those of the four from `first` on that `which` names, one bit each.
+    pub fn set_priorities(&mut self, first: u32, which: u32, value: u32) {
+        let first = first & 28;
+        let bytes = (value & u32::from_le_bytes([PRIORITY_MASK; 4])).to_le_bytes();
+        for (i, byte) in (0..4).zip(bytes) {
+            if which >> i & 1 != 0 {
+                self.priority[(first + i) as usize % 32] = byte;
+            }
+        }
+        let bits = (which & 0xf) << first;
+        for (plane, shift) in self.planes.iter_mut().zip((0..8).rev()) {
+            *plane = *plane & !bits | lowest_bits(value >> shift) << first & bits;
+        }
+    }
+
+    /// Rank and bit of the highest of `set`, which is not empty: the lower, the higher. Rank is priority × 2 + group.
     #[inline]
-    pub fn level(&self, intid: u32) -> usize {
-        usize::from(self.priority(intid) >> 3) << 1 | (self.group >> (intid & 31) & 1) as usize
+    pub fn highest(&self, set: u32) -> (u32, u32) {
+        let (mut rank, mut left) = (0, set);
+        for plane in self.planes.iter().chain([&self.group]) {
+            let clear = left & !plane;
+            left = if clear != 0 { clear } else { left };
+            rank = rank << 1 | u32::from(clear == 0);
+        }
+        (rank, left.trailing_zeros())
     }
 
     /// GICx_ICFGR of interrupts 0–15 (`half` 0) or 16–31 (1): bit 2i+1 tells edge.
-    pub fn config(&self, half: usize) -> u32 {
+    pub fn config(&self, half: u32) -> u32 {
         let bits = (self.edge >> (16 * (half & 1))) & 0xffff;
         spread(bits) << 1
     }
 
-    pub fn set_config(&mut self, half: usize, value: u32) {
+    /// Interrupts whose trigger GICx_ICFGR = `value` changes.
+    pub fn config_changes(&self, half: u32, value: u32) -> u32 {
         let shift = 16 * (half & 1);
         let writable = (0xffff << shift) & !self.fixed;
-        let edges = gather(value >> 1) << shift;
-        self.edge = (self.edge & !writable) | (edges & writable);
+        (self.edge ^ gather(value >> 1) << shift) & writable
     }
+}
+
+/// Bit 0 of each byte, as four bits.
+const fn lowest_bits(x: u32) -> u32 {
+    (x & 0x0101_0101).wrapping_mul(1 << 24 | 1 << 17 | 1 << 10 | 1 << 3) >> 24 & 0xf
 }
 
 /// Bit i of the low half to bit 2i.
@@ -113,6 +167,7 @@ const fn gather(x: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testrng::{Rng, steps};
 
     #[test]
     fn spread_and_gather_are_inverse() {
@@ -121,15 +176,35 @@ mod tests {
             assert_eq!(gather(spread(x) | 0xaaaa_aaaa), x);
         }
         assert_eq!(spread(0b1011), 0b0100_0101);
+        for x in 0..16 {
+            let bytes = [x & 1, x >> 1 & 1, x >> 2 & 1, x >> 3 & 1].map(|b| b as u8 | 0xfe);
+            assert_eq!(lowest_bits(u32::from_le_bytes(bytes)), x);
+        }
     }
 
     #[test]
     fn sgis_stay_edge_triggered() {
         let mut w = Word::new(0xffff);
-        w.set_config(0, 0);
+        assert_eq!(w.config_changes(0, 0), 0);
         assert_eq!(w.config(0), 0xaaaa_aaaa);
-        w.set_config(1, 0x8000_0009);
+        w.edge ^= w.config_changes(1, 0x8000_0009);
         assert_eq!(w.config(1), 0x8000_0008);
         assert_eq!(w.edge, 0x8002_ffff);
+    }
+
+    #[test]
+    fn the_highest_is_that_of_least_priority_then_group_then_number() {
+        let mut rng = Rng::new("word", 3);
+        let mut w = Word::new(0);
+        for _ in 0..steps(20_000) {
+            let value = rng.next() as u32 & rng.next() as u32;
+            w.set_priorities(rng.below(32) as u32, rng.below(16) as u32, value);
+            w.group = rng.next() as u32;
+            let set = rng.next() as u32 & rng.next() as u32;
+            let ranked = |i: &u32| (u32::from(w.priority(*i) >> 3) << 1 | w.group >> i & 1, *i);
+            if let Some(best) = (0..32).filter(|i| set >> i & 1 != 0).map(|i| ranked(&i)).min() {
+                assert_eq!(w.highest(set), best);
+            }
+        }
     }
 }

@@ -76,9 +76,10 @@ impl LrFile for Board {
         self.lrs[n] = lr;
     }
     fn control(&mut self, _: u32) {}
-    fn take_eoi_count(&mut self) -> u32 {
-        0
+    fn take_eoi(&mut self) -> bool {
+        false
     }
+    fn forget_eois(&mut self) {}
     fn deactivate(&mut self, pintid: u32) {
         self.deactivated.push(pintid);
     }
@@ -227,7 +228,7 @@ struct System {
 fn vm(id: u8, rights: Rights) -> Vm {
     let mut vm = Vm {
         vttbr: 1,
-        vgic: Vgic::new(1, (1 << LRS_MAX) - 1),
+        vgic: Vgic::new((1 << LRS_MAX) - 1),
         uart_base: UART,
         uart_intid: UART_SPI,
         ram: RAM..RAM + RAM_BYTES,

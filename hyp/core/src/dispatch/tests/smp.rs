@@ -78,10 +78,10 @@ fn sgis_reach_vcpus_here_and_are_mailed_elsewhere() {
         (1 << 16, (1 << 5, 0))
     );
     // GICR_ISPENDR0 of the second vCPU, whose SGIs are of group 0 after reset: not for a group 1 SGI.
-    let pending = |s: &System| s.cpu.vms[16].vgic.redist_read(0x1_0200, 4, usize::MAX, &s.board);
+    let pending = |s: &System| s.cpu.vms[16].vgic.redist_read(0x1_0200, 4, false, &s.board);
     assert_eq!(pending(&s), 0);
     let Cpu { vms, .. } = &mut *s.cpu;
-    let _ = vms[16].vgic.redist_write(0x1_0080, 4, 0xffff, usize::MAX, &mut s.board);
+    vms[16].vgic.redist_write(0x1_0080, 4, 0xffff, false, &mut s.board);
     s.exit(SEND_SGI);
     assert_eq!(pending(&s), 1 << 5);
 }
