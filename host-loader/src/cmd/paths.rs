@@ -43,7 +43,7 @@ pub struct Args {
     /// Show the worst path of one, block by block.
     #[arg(long, value_name = "NAME")]
     pub path: Option<String>,
-    /// Analyse one case alone, also one that is marked as open.
+    /// Analyse only the cases whose name holds this, also those that are marked as open.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["path", "patch"])]
     pub case: Option<String>,
     /// Abstract instructions after which a case is given up.
@@ -128,9 +128,11 @@ pub fn run(args: Args) -> Result<Status> {
         cases.retain(|c| c.paths.contains(&path));
     }
     if let Some(name) = &args.case {
-        cases.retain(|c| c.name == *name);
-        let case = cases.first_mut().ok_or_else(|| miette!("no case is called `{name}`"))?;
-        case.open = None;
+        cases.retain(|c| c.name.contains(name.as_str()));
+        cases.iter_mut().for_each(|case| case.open = None);
+        if cases.is_empty() {
+            return Err(miette!("no case is called `{name}`"));
+        }
     }
     let began = Instant::now();
     let analysis = analyse(&ground, &cases, args.steps);

@@ -383,6 +383,25 @@ impl Books {
         }
     }
 
+    /// Linked private interrupt `intid` is pending no more, and its physical interrupt ends unless it is active. Nothing else changes: who waits,
+    /// waits on, and if nothing is pending any more the maintenance interrupt finds out.
+    #[inline]
+    pub fn withdraw<L: LrFile>(&mut self, intid: u32, lrs: &mut L) {
+        let bit = 1 << (intid % 32);
+        let mut gone = self.words[0].latch & bit != 0;
+        self.words[0].latch &= !bit;
+        if let Some(n) = self.live(intid, lrs.empty())
+            && lrs.read(n).is_pending()
+        {
+            // Pending and active is not a state of a linked list register (IHI 0069H 12.4.6).
+            self.evict(n, lrs);
+            gone = true;
+        }
+        if gone && self.words[0].active & bit == 0 {
+            lrs.deactivate(intid);
+        }
+    }
+
     /// The lowest of what is active in the list registers, all of which are full and none pending, leaves its own: a guest that masks by
     /// running priority must still see what outranks it. `None`: one is pending, and nothing that waits outranks it.
     fn make_room<L: LrFile>(&mut self, lrs: &mut L) -> Option<usize> {

@@ -258,10 +258,7 @@ impl Vgic {
     /// where it matters: before WFI decides.
     #[inline]
     pub fn line_fell<L: LrFile>(&mut self, intid: u32, live: &mut L) {
-        let (w, bit) = split(intid);
-        if self.books.word(w).latch & bit != 0 || self.books.live(intid, live.empty()).is_some() {
-            self.clear_pending(w, bit, true, live);
-        }
+        self.books.withdraw(intid, live);
     }
 }
 
