@@ -6,7 +6,8 @@
 //! @row {"name": "exits.psci_version", "value": 70, "unit": "insns"}
 //! ```
 //!
-//! with `"goal"` and `"better"` (`"lower"`, the default, or `"higher"`) if it knows them; [`goals`] has those of guests.
+//! with `"goal"` and `"better"` (`"lower"`, the default, or `"higher"`) if it knows them, and `"peer"`, another project's
+//! figure in words; [`goals`] has the goals of guests.
 
 mod goals;
 
@@ -120,6 +121,9 @@ struct Row {
     goal: Option<f64>,
     #[serde(default)]
     better: Better,
+    /// What another project has of it, for the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
 }
 
 /// Runs the benches; fails if one does not run to its end or prints no row. A missed goal is shown, not an error.
@@ -227,9 +231,10 @@ fn is_missed(row: &Row) -> bool {
 
 fn table(bench: &Bench, rows: &[Row]) -> String {
     let mut table = Table::new();
+    let peer = if rows.iter().any(|row| row.peer.is_some()) { "peer" } else { "" };
     table
         .load_style(presets::UTF8_FULL_CONDENSED)
-        .set_header(["", "value", "goal", "unit", ""]);
+        .set_header(["", "value", "goal", "unit", "", peer]);
     for row in rows {
         let verdict = match row.goal {
             None => "",
@@ -247,6 +252,7 @@ fn table(bench: &Bench, rows: &[Row]) -> String {
             goal,
             row.unit.clone(),
             verdict.to_string(),
+            row.peer.clone().unwrap_or_default(),
         ]);
     }
     for column in [1, 2] {
@@ -279,6 +285,7 @@ mod tests {
             unit: "insns".into(),
             goal,
             better,
+            peer: None,
         };
         let read = |line: &str| parse(line).expect("a row or another line");
         let plain = r#"@row {"name":"x.y","value":12.5,"unit":"insns"}"#;

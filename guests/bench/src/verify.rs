@@ -65,7 +65,10 @@ fn measure(name: &str, image: &[u8], units: u64) -> Proof {
         longest: 0,
         steps: 0,
     };
-    while proof.steps < STEPS_MAX {
+    loop {
+        if proof.steps == STEPS_MAX {
+            exit::fail("bench", format_args!("{name}: not proven after {STEPS_MAX} steps"));
+        }
         let begin = timer::now();
         let answer = hvc::call(Call::ProbeVerify, [handle, units]);
         let instructions = (timer::now() - begin) * SWEEP;
