@@ -14,6 +14,9 @@ pub struct Args {
     /// Only files whose path matches this glob.
     #[arg(long)]
     file: Option<String>,
+    /// Of a list of changes begin with this one, counted from 1.
+    #[arg(long, default_value_t = 1, conflicts_with = "file")]
+    from: usize,
 }
 
 /// Reports each change that no test of the package noticed; fails if there is one. A package with a list of its own,
@@ -21,7 +24,7 @@ pub struct Args {
 pub fn run(shop: &Shop, args: &Args) -> Result<()> {
     let list = shop.root().join(&args.package).join("tests/data/mutations.txt");
     if args.file.is_none() && list.is_file() {
-        return listed(shop, &args.package, &list);
+        return listed(shop, &args.package, &list, args.from);
     }
     setup::cargo_tool(
         shop,
@@ -103,8 +106,8 @@ fn notices(shop: &Shop, tree: &Path, package: &str, tests: &[String]) -> Result<
     Ok(tests.is_empty() && !cargo(&["test", "--tests"])?)
 }
 
-/// Applies each change of `list` to a copy of the sources and expects the package's tests to go red.
-fn listed(shop: &Shop, package: &str, list: &Path) -> Result<()> {
+/// Applies each change of `list`, from number `from` on, to a copy of the sources and expects the package's tests to go red.
+fn listed(shop: &Shop, package: &str, list: &Path, from: usize) -> Result<()> {
     let tree = shop.root().join("target/mutants/tree");
     let read =
         |path: &Path| std::fs::read_to_string(path).map_err(|e| Failure::Said(format!("{}: {e}", path.display())));
@@ -112,7 +115,7 @@ fn listed(shop: &Shop, package: &str, list: &Path) -> Result<()> {
     let mut survived = Vec::new();
     let text = read(list)?;
     let (all, tests) = (changes(&text), tests_of(&text));
-    for (n, change) in all.iter().enumerate() {
+    for (n, change) in all.iter().enumerate().skip(from.saturating_sub(1)) {
         let file = tree.join(package).join("src").join(&change.file);
         let before = read(&file)?;
         let after = before.replacen(&change.from, &change.to, 1);
@@ -137,7 +140,8 @@ fn listed(shop: &Shop, package: &str, list: &Path) -> Result<()> {
             survived.push(n + 1);
         }
     }
-    println!("{} of {} changes noticed", all.len() - survived.len(), all.len());
+    let made = all.len().saturating_sub(from.saturating_sub(1));
+    println!("{} of {made} changes noticed", made - survived.len());
     if survived.is_empty() {
         Ok(())
     } else {
