@@ -4,6 +4,9 @@
 //! into that CPU's [`Inbox`] and sends it an interrupt; the other takes what is there in one bounded turn. A taker that finds
 //! nothing, because an earlier interrupt brought it all, has done nothing wrong.
 
+#[cfg(test)]
+mod tests;
+
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hyp_abi::{CPUS_MAX, VMS_MAX};
@@ -29,12 +32,16 @@ pub mod order {
     pub const KEYS: u32 = 1 << 3;
 }
 
+/// Place of the slots with orders in [`Inbox::slots`].
+const ORDERS: u32 = u32::BITS;
+const _: () = assert!(SLOTS <= ORDERS as usize);
+
 /// What came for one CPU.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Inbox {
-    /// Slots with SGIs or orders.
-    slots: AtomicU32,
+    /// Slots with SGIs; those with orders from bit [`ORDERS`] on.
+    slots: AtomicU64,
     /// VMs with vCPUs that ask.
     vms: AtomicU32,
     /// SGIs by slot: bit n is SGI n of group 1, bit 16 + n of group 0.
@@ -72,6 +79,8 @@ const WRITE: u32 = 1 << 8;
 pub struct VmMail {
     /// CPU << 8 | slot of each vCPU; [`NOWHERE`].
     places: [AtomicU32; VCPUS_PER_VM],
+    /// The same while the vCPU is on; else [`NOWHERE`]. What an SGI looks at.
+    reach: [AtomicU32; VCPUS_PER_VM],
     power: [AtomicU32; VCPUS_PER_VM],
     entry: [AtomicU64; VCPUS_PER_VM],
     context: [AtomicU64; VCPUS_PER_VM],
@@ -117,7 +126,7 @@ impl Mail {
         Self {
             cpus: [const {
                 Inbox {
-                    slots: AtomicU32::new(0),
+                    slots: AtomicU64::new(0),
                     vms: AtomicU32::new(0),
                     sgis: [const { AtomicU32::new(0) }; SLOTS],
                     orders: [const { AtomicU32::new(0) }; SLOTS],
@@ -166,12 +175,13 @@ impl Mail {
         self.left.load(Ordering::SeqCst)
     }
 
-    /// SGIs for the vCPU in `slot` of `cpu` (see [`Inbox`]). The caller interrupts that CPU.
+    /// SGIs for the vCPU in `slot` of `cpu` (see [`Inbox`]). The caller interrupts that CPU. *Hot.*
+    #[inline]
     pub fn send_sgis(&self, cpu: u32, slot: usize, bits: u32) {
         let Some(inbox) = self.inbox(cpu) else { return };
         if let Some(word) = inbox.sgis.get(slot) {
             word.fetch_or(bits, Ordering::Relaxed);
-            inbox.slots.fetch_or(1 << (slot % SLOTS), Ordering::Release);
+            inbox.slots.fetch_or(bit(slot), Ordering::Release);
         }
     }
 
@@ -180,14 +190,32 @@ impl Mail {
         let Some(inbox) = self.inbox(cpu) else { return };
         if let Some(word) = inbox.orders.get(slot) {
             word.fetch_or(bits, Ordering::Release);
-            inbox.slots.fetch_or(1 << (slot % SLOTS), Ordering::Release);
+            inbox.slots.fetch_or(bit(slot) << ORDERS, Ordering::Release);
         }
     }
 
     /// Takes the slots of `cpu` for which something came, as bits.
     pub fn take_slots(&self, cpu: u32) -> u32 {
-        self.inbox(cpu)
-            .map_or(0, |inbox| inbox.slots.swap(0, Ordering::Acquire))
+        let both = self
+            .inbox(cpu)
+            .map_or(0, |inbox| inbox.slots.swap(0, Ordering::Acquire));
+        both as u32 | (both >> ORDERS) as u32
+    }
+
+    /// Whether what came for `cpu` is nothing but SGIs for the vCPU in `slot`. What comes later interrupts again. *Hot.*
+    #[inline]
+    pub fn only_sgis(&self, cpu: u32, slot: usize) -> bool {
+        self.inbox(cpu).is_some_and(|inbox| {
+            inbox.slots.load(Ordering::Acquire) == bit(slot) && inbox.vms.load(Ordering::Relaxed) == 0
+        })
+    }
+
+    /// Takes the SGIs of a slot, and nothing else. *Hot.*
+    #[inline]
+    pub fn take_sgis(&self, cpu: u32, slot: usize) -> u32 {
+        let Some(inbox) = self.inbox(cpu) else { return 0 };
+        inbox.slots.fetch_and(!bit(slot), Ordering::Acquire);
+        inbox.sgis.get(slot).map_or(0, |word| word.swap(0, Ordering::Acquire))
     }
 
     /// Takes the SGIs and the orders of a slot.
@@ -229,6 +257,7 @@ impl VmMail {
     const fn new() -> Self {
         Self {
             places: [const { AtomicU32::new(NOWHERE) }; VCPUS_PER_VM],
+            reach: [const { AtomicU32::new(NOWHERE) }; VCPUS_PER_VM],
             power: [const { AtomicU32::new(OFF) }; VCPUS_PER_VM],
             entry: [const { AtomicU64::new(0) }; VCPUS_PER_VM],
             context: [const { AtomicU64::new(0) }; VCPUS_PER_VM],
@@ -258,8 +287,13 @@ impl VmMail {
     /// CPU and slot of vCPU `index`.
     #[inline]
     pub fn place(&self, index: usize) -> Option<(u32, usize)> {
-        let place = self.places.get(index)?.load(Ordering::Relaxed);
-        (place != NOWHERE).then_some((place >> 8, place as usize & 0xff))
+        located(self.places.get(index)?)
+    }
+
+    /// CPU and slot of vCPU `index`, if it is on. *Hot.*
+    #[inline]
+    pub fn reach(&self, index: usize) -> Option<(u32, usize)> {
+        located(self.reach.get(index)?)
     }
 
     /// Power state of vCPU `index`.
@@ -273,9 +307,18 @@ impl VmMail {
 
     /// The vCPU's own CPU says what it is now.
     pub fn set_power(&self, index: usize, power: Power) {
-        if let Some(word) = self.power.get(index) {
-            word.store(number(power), Ordering::Release);
-        }
+        let (Some(word), Some(place), Some(reach)) =
+            (self.power.get(index), self.places.get(index), self.reach.get(index))
+        else {
+            return;
+        };
+        word.store(number(power), Ordering::Release);
+        let on = if power == Power::On {
+            place.load(Ordering::Relaxed)
+        } else {
+            NOWHERE
+        };
+        reach.store(on, Ordering::Release);
     }
 
     /// Claims an off vCPU for a start; false if somebody else was first.
@@ -382,6 +425,18 @@ impl VmMail {
     }
 }
 
+/// A slot in [`Inbox::slots`].
+const fn bit(slot: usize) -> u64 {
+    1 << (slot % SLOTS)
+}
+
+/// CPU and slot in one of the words that say where a vCPU is.
+#[inline]
+fn located(word: &AtomicU32) -> Option<(u32, usize)> {
+    let place = word.load(Ordering::Relaxed);
+    (place != NOWHERE).then_some((place >> 8, place as usize & 0xff))
+}
+
 const OFF: u32 = 0;
 const PENDING: u32 = 1;
 const ON: u32 = 2;
@@ -391,72 +446,5 @@ const fn number(power: Power) -> u32 {
         Power::Off => OFF,
         Power::OnPending => PENDING,
         Power::On => ON,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_sent_is_taken_once() {
-        let mail = Mail::new();
-        mail.send_sgis(1, 17, 1 << 3);
-        mail.send_sgis(1, 17, 1 << 5);
-        mail.send_order(1, 2, order::STOP);
-        assert_eq!(mail.take_slots(0), 0, "nobody else's");
-        assert_eq!(mail.take_slots(1), 1 << 17 | 1 << 2);
-        assert_eq!(mail.take(1, 17), (1 << 3 | 1 << 5, 0));
-        assert_eq!(mail.take(1, 2), (0, order::STOP));
-        assert_eq!((mail.take_slots(1), mail.take(1, 17)), (0, (0, 0)));
-        mail.send_sgis(9, 0, 1);
-        mail.send_order(0, SLOTS, 1);
-        assert_eq!(mail.take_slots(0), 0, "no such CPU, no such slot");
-    }
-
-    #[test]
-    fn a_vcpu_is_claimed_once() {
-        let mail = Mail::new();
-        let vm = mail.vm(3).unwrap();
-        assert_eq!(vm.place(1), None);
-        vm.settle(1, 2, 16);
-        assert_eq!(vm.place(1), Some((2, 16)));
-        assert!(vm.claim(1, 0x100, 7));
-        assert!(!vm.claim(1, 0x200, 8));
-        assert_eq!((vm.power(1), vm.start(1)), (Power::OnPending, (0x100, 7)));
-        vm.set_power(1, Power::On);
-        assert!(!vm.claim(1, 0, 0) && !vm.claim(VCPUS_PER_VM, 0, 0));
-        assert_eq!(vm.power(VCPUS_PER_VM), Power::Off);
-    }
-
-    #[test]
-    fn an_access_travels_and_its_answer_comes_back() {
-        let mail = Mail::new();
-        let asked = Asked {
-            ipa: 0x800_0104,
-            size: 4,
-            write: Some(5),
-        };
-        mail.ask(0, 2, 1, asked);
-        assert_eq!((mail.take_vms(0), mail.take_asking(0, 2)), (1 << 2, 1 << 1));
-        let vm = mail.vm(2).unwrap();
-        assert_eq!(vm.asked(1), Some(asked));
-        vm.answer(1, 77);
-        assert_eq!(vm.answered(1), 77);
-    }
-
-    #[test]
-    fn keys_are_a_queue_that_loses_the_newest() {
-        let mail = Mail::new();
-        let vm = mail.vm(0).unwrap();
-        for round in 0..3 {
-            for n in 0..KEYS + 10 {
-                vm.type_key((n + round) as u8);
-            }
-            for n in 0..KEYS {
-                assert_eq!(vm.take_key(), Some((n + round) as u8));
-            }
-            assert_eq!(vm.take_key(), None);
-        }
     }
 }

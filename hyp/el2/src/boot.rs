@@ -14,7 +14,7 @@ use crate::percpu::{Blocks, CPUS, PerCpu, state_of};
 use crate::reg::{isb, sysreg};
 use crate::state::State;
 use crate::uart::{CONSOLE, Uart};
-use crate::{board, gic, mmu, pmu, power, probes, setup, time, vectors, world};
+use crate::{board, gic, machine, mmu, pmu, power, probes, setup, time, vectors, world};
 
 global_asm!(
     include_str!("head.S"),
@@ -103,6 +103,8 @@ extern "C" fn boot(state: *mut State) -> ! {
     CONSOLE.with(Uart::init);
     // Another board's image: nothing would be told in its time.
     assert!(time::frequency() << time::TICK_SHIFT == embassy_time::TICK_HZ);
+    // Nor would a core without atomic instructions run it.
+    assert!(machine::has_lse());
     let built = setup::build(&mut Blocks::at_boot());
     // SAFETY: 1. head.S passes the address of this CPU's state; the blocks above are given up.
     let state = unsafe { &mut *state };

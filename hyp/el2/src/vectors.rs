@@ -4,9 +4,11 @@ use core::arch::{asm, global_asm};
 
 use hyp_abi::call::FID_BASE;
 use hyp_abi::{Call, PathId, VMS_MAX};
-use hyp_core::cpu::{Cpu, Deferred, PathStat, Vm};
+use hyp_core::cpu::{Cpu, Deferred, PathStat, VCPU_SLOTS, Vm};
+use hyp_core::dispatch::irq::CROSS_CPU;
 use hyp_core::dispatch::{Next, Services, direct, fast, hypercall, peak, schedule, slow};
 use hyp_core::exit::Esr;
+use hyp_core::mail::Mail;
 use hyp_core::vcpu::Vcpu;
 
 use crate::machine::Board;
@@ -69,22 +71,31 @@ pub fn enter(vcpu: *mut Vcpu) -> ! {
 /// What a fast exit works on: parts of the CPU's state that do not overlap, each its own reference.
 struct Parts<'a> {
     vcpu: &'a mut Vcpu,
-    vms: &'a mut [Vm; VMS_MAX],
+    vms: &'a mut [Vm; VCPU_SLOTS],
     paths: &'a mut [PathStat; PathId::COUNT],
     board: &'a mut Board,
+    mail: &'static Mail,
+    /// Number of this CPU.
+    me: u32,
+}
+
+/// The VMs of first vCPUs: what another one asks of a device has no fast way.
+#[inline(always)]
+fn first(vms: &mut [Vm; VCPU_SLOTS]) -> &mut [Vm; VMS_MAX] {
+    vms.first_chunk_mut().unwrap_or_else(|| unreachable!())
 }
 
 #[inline(always)]
 fn parts<'a>(state: *mut State, vcpu: *mut Vcpu) -> Parts<'a> {
     // SAFETY: 1. The vectors pass TPIDR_EL2, which boot set to this CPU's state; EL2 is entered once at a time and no other
     // reference into it is alive. 2. The place is not inside the ones below.
-    let all = unsafe { &mut (*state).cpu.vms };
-    // Of first vCPUs only: what another one asks for has no fast way.
-    let vms = all.first_chunk_mut().unwrap_or_else(|| unreachable!());
+    let vms = unsafe { &mut (*state).cpu.vms };
     // SAFETY: 1. and 2. As above.
     let paths = unsafe { &mut (*state).cpu.paths };
     // SAFETY: 1. and 2. As above.
     let board = unsafe { &mut (*state).board };
+    // SAFETY: 1. As above; both are copied.
+    let (mail, me) = unsafe { ((*state).cpu.mail, (*state).cpu.id) };
     // SAFETY: 1. SP_EL2 at the exit was the frame that `exit_slow` or boot entered the guest with: the first field of the
     // loaded vCPU in `cpu.vcpus`, which none of the places above contains.
     let vcpu = unsafe { &mut *vcpu };
@@ -93,6 +104,8 @@ fn parts<'a>(state: *mut State, vcpu: *mut Vcpu) -> Parts<'a> {
         vms,
         paths,
         board,
+        mail,
+        me,
     }
 }
 
@@ -223,7 +236,7 @@ entries! {
 
     fn psci_call(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> Resume {
         let parts = parts(this, vcpu);
-        if let Some(vm) = parts.vms.get(usize::from(parts.vcpu.vm))
+        if let Some(vm) = first(parts.vms).get(usize::from(parts.vcpu.vm))
             && fast::psci_call(parts.vcpu, vm, parts.board)
         {
             return finish_light(parts, entry, PathId::Psci);
@@ -241,14 +254,27 @@ entries! {
             fast::timer(parts.vcpu, vm, parts.board, intid);
             return finish_light(parts, entry, PathId::IrqVtimer);
         }
+        if intid == CROSS_CPU {
+            return irq_cross_cpu(this, entry, vcpu);
+        }
         defer_light(this, entry, vcpu, intid.into())
+    }
+
+    fn irq_cross_cpu(this: *mut State, entry: u64, vcpu: *mut Vcpu) -> Resume {
+        let parts = parts(this, vcpu);
+        if let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm))
+            && fast::cross_cpu(parts.vcpu, vm, parts.mail, parts.me, parts.board)
+        {
+            return finish_light(parts, entry, PathId::IrqOther);
+        }
+        defer_light(this, entry, vcpu, CROSS_CPU.into())
     }
 
     /// Data abort in the page of the distributor's first registers. Full.
     fn exit_gicd(this: *mut State, entry: u64, vcpu: *mut Vcpu, esr: u64) -> ! {
         let parts = parts(this, vcpu);
         if let Some(at) = fast::device_access(parts.board, Esr(esr))
-            && fast::gicd_common(parts.vcpu, parts.vms, parts.board, &at)
+            && fast::gicd_common(parts.vcpu, first(parts.vms), parts.board, &at)
         {
             finish(parts, entry, PathId::MmioGicd)
         }
@@ -259,7 +285,7 @@ entries! {
     fn exit_device(this: *mut State, entry: u64, vcpu: *mut Vcpu, esr: u64) -> ! {
         let parts = parts(this, vcpu);
         if let Some(at) = fast::device_access(parts.board, Esr(esr))
-            && let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm))
+            && let Some(vm) = first(parts.vms).get_mut(usize::from(parts.vcpu.vm))
         {
             match fast::device_of(at.ipa, vm.uart_base) {
                 Some(PathId::MmioGicd) => {
@@ -283,9 +309,12 @@ entries! {
     /// Trapped system register. Full.
     fn exit_sysreg(this: *mut State, entry: u64, vcpu: *mut Vcpu, esr: u64) -> ! {
         let parts = parts(this, vcpu);
-        if let Some(vm) = parts.vms.get_mut(usize::from(parts.vcpu.vm))
+        if let Some(vm) = first(parts.vms).get_mut(usize::from(parts.vcpu.vm))
             && fast::sgi(parts.vcpu, vm, parts.board, Esr(esr))
         {
+            finish(parts, entry, PathId::SysregSgi)
+        }
+        if fast::sgi_elsewhere(parts.vcpu, parts.mail, parts.me, parts.board, Esr(esr)) {
             finish(parts, entry, PathId::SysregSgi)
         }
         jump!(defer_full, this, entry, vcpu, esr)

@@ -4,14 +4,17 @@
 //! before it changes anything: `false` or `None` means "not here", everything is as it was, and the slow part takes over.
 
 use hyp_abi::{PathId, VMS_MAX};
-use probe_vm::points::{Cause, TimerKind};
+use probe_vm::points::{Cause, NOBODY, TimerKind};
 
 use super::Machine;
+use super::irq::CROSS_CPU;
+use super::smp::{self, SGIS};
 use crate::cpu::Vm;
 use crate::exit::{Access, Esr, fault_ipa, sysreg};
+use crate::mail::Mail;
 use crate::psci::{self, Action, Power};
 use crate::vcpu::{Frame, Vcpu};
-use crate::vgic::{DIST_BYTES, REDIST_BYTES, SgiKind, is_for_first_only, sgi_intid};
+use crate::vgic::{DIST_BYTES, REDIST_BYTES, SgiKind, is_for_first_only, one_target, sgi_intid};
 
 /// Guest platform: distributor.
 pub const GICD_IPA: u64 = 0x0800_0000;
@@ -223,14 +226,54 @@ pub fn sgi<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, esr: Esr) -> boo
     }
     m.vm_exit(PathId::SysregSgi);
     vm.vgic.send_sgi(SgiKind::Group1, sgi_intid(value), true, m);
-    m.virq_inject(
-        PathId::SysregSgi,
-        vcpu.vm.into(),
-        sgi_intid(value),
-        Cause::Sgi as u32,
-    );
+    m.virq_inject(PathId::SysregSgi, vcpu.vm.into(), sgi_intid(value), Cause::Sgi as u32);
     m.sysreg_trap(PathId::SysregSgi, access.key, value, true);
     m.set_pc(m.pc() + 4);
+    true
+}
+
+/// A write of ICC_SGI1R_EL1 that names one vCPU, which another CPU than `me` has; false for anything else.
+#[inline(always)]
+pub fn sgi_elsewhere<M: Machine>(vcpu: &Vcpu, mail: &Mail, me: u32, m: &mut M, esr: Esr) -> bool {
+    let access = esr.sysreg();
+    if access.key != sysreg::SGI1R || !access.write {
+        return false;
+    }
+    let value = vcpu.frame.get(access.register);
+    let Some((there, slot)) = one_target(value).and_then(|index| mail.vm(vcpu.id)?.reach(index)) else {
+        return false;
+    };
+    if there == me {
+        return false;
+    }
+    m.vm_exit(PathId::SysregSgi);
+    mail.send_sgis(there, slot, 1 << sgi_intid(value));
+    m.kick(there);
+    m.sysreg_trap(PathId::SysregSgi, access.key, value, true);
+    m.set_pc(m.pc() + 4);
+    true
+}
+
+/// Another CPU's interrupt, if all it brings is SGIs for the vCPU that runs; false for anything else.
+#[inline(always)]
+pub fn cross_cpu<M: Machine>(vcpu: &Vcpu, vm: &mut Vm, mail: &Mail, me: u32, m: &mut M) -> bool {
+    let slot = usize::from(vcpu.vm);
+    if !mail.only_sgis(me, slot) {
+        return false;
+    }
+    m.vm_exit(PathId::IrqOther);
+    m.irq(PathId::IrqOther, CROSS_CPU, NOBODY);
+    m.drop_priority(CROSS_CPU);
+    // Ended first: what comes from now on interrupts again.
+    m.deactivate(CROSS_CPU);
+    let bits = mail.take_sgis(me, slot);
+    let first = bits.trailing_zeros();
+    if bits == 1 << (first % SGIS) {
+        vm.vgic.send_sgi(SgiKind::Group1, first, true, m);
+    } else {
+        smp::raise_all(vm, m, bits, true);
+    }
+    m.virq_inject(PathId::IrqOther, vcpu.id.into(), first % SGIS, Cause::Sgi as u32);
     true
 }
 

@@ -6,7 +6,7 @@ use probe_vm::points::{Block, Cause};
 
 use super::fast;
 use super::{Machine, irq, power};
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, Vm};
 use crate::exit::Esr;
 use crate::mail::{Asked, VCPUS_PER_VM, VmMail, order};
 use crate::psci::{Power, error};
@@ -14,7 +14,7 @@ use crate::vcpu::Run;
 use crate::vgic::{REDIST_BYTES, SgiKind, targets};
 
 /// SGIs of one group in a word of the mail.
-const SGIS: u32 = 16;
+pub(super) const SGIS: u32 = 16;
 
 /// A write of an SGI register by the running vCPU: its own at once, the others' by mail.
 pub(super) fn send_sgi<M: Machine>(cpu: &mut Cpu, m: &mut M, kind: SgiKind, value: u64) {
@@ -35,10 +35,10 @@ pub(super) fn send_sgi<M: Machine>(cpu: &mut Cpu, m: &mut M, kind: SgiKind, valu
     let Some(known) = mail.vm(id) else { return };
     let others = list & !(1 << own);
     for index in 0..VCPUS_PER_VM {
-        if others >> index & 1 == 0 || known.power(index) != Power::On {
+        if others >> index & 1 == 0 {
             continue;
         }
-        match known.place(index) {
+        match known.reach(index) {
             Some((there, to)) if there != me => {
                 mail.send_sgis(there, to, bit);
                 m.kick(there);
@@ -53,6 +53,15 @@ pub(super) fn send_sgi<M: Machine>(cpu: &mut Cpu, m: &mut M, kind: SgiKind, valu
 fn deliver<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, bits: u32) {
     let here = irq::is_loaded(cpu, slot);
     let Some(vm) = cpu.vms.get_mut(slot) else { return };
+    raise_all(vm, m, bits, here);
+    let first = bits.trailing_zeros() % SGIS;
+    m.virq_inject(path, vm.id.into(), first, Cause::Sgi as u32);
+    irq::wake(cpu, m, path, slot, Cause::Sgi, first);
+}
+
+/// SGIs of a word of the mail pend at a vCPU.
+#[inline(never)]
+pub(super) fn raise_all<M: Machine>(vm: &mut Vm, m: &mut M, bits: u32, loaded: bool) {
     let mut left = bits;
     for _ in 0..2 * SGIS {
         if left == 0 {
@@ -61,11 +70,8 @@ fn deliver<M: Machine>(cpu: &mut Cpu, m: &mut M, path: PathId, slot: usize, bits
         let bit = left.trailing_zeros();
         left &= left - 1;
         let kind = if bit < SGIS { SgiKind::Group1 } else { SgiKind::Group0 };
-        vm.vgic.send_sgi(kind, bit % SGIS, here, m);
+        vm.vgic.send_sgi(kind, bit % SGIS, loaded, m);
     }
-    let first = bits.trailing_zeros() % SGIS;
-    m.virq_inject(path, vm.id.into(), first, Cause::Sgi as u32);
-    irq::wake(cpu, m, path, slot, Cause::Sgi, first);
 }
 
 /// Another CPU's interrupt: takes all that came.
@@ -86,7 +92,8 @@ pub(super) fn receive<M: Machine>(cpu: &mut Cpu, m: &mut M) {
         if orders != 0 {
             obey(cpu, m, slot, orders);
         }
-        if sgis != 0 {
+        // What came before a vCPU started was for its last life.
+        if sgis != 0 && orders & order::START == 0 {
             deliver(cpu, m, PathId::IrqOther, slot, sgis);
         }
     }

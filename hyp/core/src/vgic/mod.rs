@@ -37,7 +37,7 @@ mod word;
 mod writes;
 
 pub use lr::{Lr, LrFile, SavedLrs, hcr};
-pub use sgi::{SgiKind, intid as sgi_intid, is_for_first_only, targets};
+pub use sgi::{SgiKind, intid as sgi_intid, is_for_first_only, one_target, targets};
 
 use books::Books;
 use lr::Port;

@@ -1,7 +1,7 @@
 //! SGIs by system register: ICC_SGI1R_EL1, ICC_ASGI1R_EL1, ICC_SGI0R_EL1 (IHI 0069H 12.2.16).
 
-use super::lr::LrFile;
 use super::Vgic;
+use super::lr::LrFile;
 
 /// Which register was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,17 @@ pub enum SgiKind {
 #[inline(always)]
 pub const fn is_for_first_only(value: u64) -> bool {
     value & (IRM | ELSEWHERE | 0xffff) == 1
+}
+
+/// The vCPU that ICC_SGI1R_EL1 = `value` names, if it is one. *Hot.*
+#[inline(always)]
+pub const fn one_target(value: u64) -> Option<usize> {
+    let list = value & 0xffff;
+    if value & (IRM | ELSEWHERE) == 0 && list.is_power_of_two() {
+        Some(list.trailing_zeros() as usize)
+    } else {
+        None
+    }
 }
 
 /// vCPUs that `value` names, as bits by affinity, when vCPU `sender` of a VM with at most 16 writes it.

@@ -112,3 +112,55 @@ fn a_reset_vm_starts_again_when_its_memory_is_restored_and_all_are_off() {
     s.give_cpu(0);
     assert_eq!(s.exit(FETCH), PathId::Stage2Fault, "from now on a fault is one");
 }
+
+#[test]
+fn an_sgi_to_another_cpu_is_mailed_by_the_fast_part() {
+    let mut s = three();
+    let mail = s.cpu.mail;
+    let trap = crate::exit::Esr(SEND_SGI);
+    let send = |s: &mut System, value: u64| {
+        s.frame(0).set(3, value);
+        let pc = s.board.pc;
+        let sent = super::super::fast::sgi_elsewhere(&s.cpu.vcpus[0], mail, 0, &mut s.board, trap);
+        assert_eq!(s.board.pc, pc + if sent { 4 } else { 0 });
+        sent
+    };
+    assert!(!send(&mut s, 3 << 24 | 1 << 2), "it is off");
+    mail.vm(0).unwrap().set_power(1, Power::On);
+    mail.vm(0).unwrap().set_power(2, Power::On);
+    assert!(!send(&mut s, 3 << 24 | 1 << 1), "of this CPU");
+    assert!(!send(&mut s, 3 << 24 | 3 << 1) && !send(&mut s, 3 << 24), "not one");
+    assert!(!send(&mut s, 1 << 40 | 3 << 24 | 1 << 2), "all but the sender");
+    assert!(send(&mut s, 3 << 24 | 1 << 2));
+    assert_eq!((mail.take_slots(1), mail.take(1, 16)), (1 << 16, (1 << 3, 0)));
+}
+
+#[test]
+fn sgis_from_elsewhere_are_taken_by_the_fast_part_unless_more_came() {
+    let mut s = three();
+    let mail = s.cpu.mail;
+    let take = |s: &mut System| {
+        let Cpu { vms, vcpus, .. } = &mut *s.cpu;
+        super::super::fast::cross_cpu(&vcpus[16], &mut vms[16], mail, 0, &mut s.board)
+    };
+    assert!(!take(&mut s), "nothing came");
+    let Cpu { vms, .. } = &mut *s.cpu;
+    vms[16].vgic.dist_write(0, 4, 0b10, true, &mut s.board);
+    vms[16].vgic.redist_write(0x1_0080, 4, 0xffff, true, &mut s.board);
+    vms[16].vgic.redist_write(0x1_0100, 4, 0xffff, true, &mut s.board);
+    mail.send_sgis(0, 16, 1 << 4);
+    mail.send_order(0, 16, order::KEYS);
+    assert!(!take(&mut s) && s.board.dropped.is_empty(), "an order, too");
+    assert_eq!((mail.take_slots(0), mail.take(0, 16)), (1 << 16, (1 << 4, order::KEYS)));
+    mail.send_sgis(0, 16, 1 << 4);
+    assert!(take(&mut s));
+    assert_eq!(
+        (s.board.dropped.as_slice(), s.board.deactivated.as_slice()),
+        (&[0][..], &[0][..])
+    );
+    let held = |s: &System| s.board.lrs.iter().filter(|lr| lr.is_pending()).count();
+    assert_eq!((held(&s), mail.take_slots(0)), (1, 0));
+    mail.send_sgis(0, 16, 1 << 5 | 1 << 6 | 1 << (16 + 7));
+    assert!(take(&mut s));
+    assert_eq!(held(&s), 3, "both of group 1; SGI 7 is not of group 0");
+}
