@@ -80,6 +80,14 @@ impl<W: Word> Grace<W> {
         }
     }
 
+    /// Whether nobody waits for CPU `cpu` to pass. A period that begins later interrupts it again.
+    #[inline]
+    pub fn has_passed(&self, cpu: u32) -> bool {
+        self.passed
+            .get(cpu as usize)
+            .is_some_and(|passed| passed.load(Ordering::Relaxed) == self.begun.load(Ordering::Acquire))
+    }
+
     /// Other CPUs than `me` that have not passed since `epoch`, as bits. `me` asks from outside probes.
     pub fn inside(&self, me: u32, epoch: Epoch) -> u32 {
         let begun = self.begun.load(Ordering::Relaxed);
@@ -114,7 +122,9 @@ mod tests {
         grace.start(3);
         let first = grace.next();
         grace.pass(1);
+        assert!(grace.has_passed(1));
         grace.period();
+        assert!(!grace.has_passed(1));
         assert_eq!(grace.inside(0, first), 0b110, "what passed before does not count");
         grace.pass(1);
         assert_eq!(grace.inside(0, first), 0b100);

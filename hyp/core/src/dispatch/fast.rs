@@ -258,7 +258,7 @@ pub fn sgi_elsewhere<M: Machine>(vcpu: &Vcpu, mail: &Mail, me: u32, m: &mut M, e
 #[inline(always)]
 pub fn cross_cpu<M: Machine>(vcpu: &Vcpu, vm: &mut Vm, mail: &Mail, me: u32, m: &mut M) -> bool {
     let slot = usize::from(vcpu.vm);
-    if !mail.only_sgis(me, slot) {
+    if !mail.only_sgis(me, slot) || !mail.grace.has_passed(me) || mail.left() != 0 {
         return false;
     }
     m.vm_exit(PathId::IrqOther);

@@ -153,6 +153,12 @@ fn sgis_from_elsewhere_are_taken_by_the_fast_part_unless_more_came() {
     assert!(!take(&mut s) && s.board.dropped.is_empty(), "an order, too");
     assert_eq!((mail.take_slots(0), mail.take(0, 16)), (1 << 16, (1 << 4, order::KEYS)));
     mail.send_sgis(0, 16, 1 << 4);
+    mail.grace.period();
+    assert!(!take(&mut s), "somebody waits for this CPU to pass");
+    mail.grace.pass(0);
+    mail.leave(1);
+    assert!(!take(&mut s), "a VM has left probes");
+    mail.cleared(1);
     assert!(take(&mut s));
     assert_eq!(
         (s.board.dropped.as_slice(), s.board.deactivated.as_slice()),
