@@ -3,7 +3,7 @@
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::cpu::{dsb, isb};
+use crate::cpu::{dsb, isb, relax};
 use crate::hvc::smccc;
 use crate::{gic, psci, sysreg_read};
 
@@ -118,19 +118,13 @@ pub fn start(intid: u32) -> bool {
     true
 }
 
-/// Lets the other CPUs run, where one thread runs all of them.
-fn give_turn() {
-    // SAFETY: a hint.
-    unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
-}
-
 /// Gives turns until `done`; false if that does not come.
 fn turns(done: impl Fn() -> bool) -> bool {
     for _ in 0..PATIENCE {
         if done() {
             return true;
         }
-        give_turn();
+        relax();
     }
     false
 }
@@ -147,7 +141,7 @@ pub fn shoot(intid: u32, wait: Wait, shift: u64) -> Option<u64> {
         return None;
     }
     for _ in 0..SETTLE {
-        give_turn();
+        relax();
     }
     let start = send(intid, shift);
     turns(|| SHARED.taken.load(Ordering::Acquire) == before + 2).then(|| SHARED.stamp.load(Ordering::Relaxed) - start)

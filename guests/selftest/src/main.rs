@@ -19,6 +19,7 @@ mod pmu;
 mod probe;
 mod probe_points;
 mod several;
+mod shield;
 mod timer;
 mod vgic;
 
@@ -72,6 +73,7 @@ fn main() {
         "points" => probe_points::run(),
         "several" if platform::get().option("role") == Some("worker") => several::worker(),
         "several" => several::observer(),
+        "shield" => shield::run(),
         "denied" => probe::denied(),
         other => failed(format_args!("no such test: {other}")),
     }

@@ -135,18 +135,32 @@ fn admission(args: &Args) -> Result<Admission> {
 
 /// The vCPUs as the hypervisor takes them from the boot configuration.
 fn tasks(system: &System) -> Vec<Task> {
-    let task = |(id, vm): (usize, &manifest::Vm)| Task {
-        vm: id as u32,
-        vcpu: 0,
-        cpu: vm.home(),
-        priority: vm.priority,
-        period: vm.timing.map_or(0, |t| t.period_ns),
-        deadline: vm.timing.map_or(0, |t| t.deadline_ns),
-        budget: vm.timing.map_or(0, |t| t.budget),
-        exits: vm.timing.map_or(0, |t| t.exits),
-        devices: vm.virtio.len() as u32,
-    };
-    system.vms.iter().enumerate().map(task).collect()
+    system
+        .vms
+        .iter()
+        .zip(0..)
+        .flat_map(|(vm, id)| tasks_of(vm, id))
+        .collect()
+}
+
+/// What a VM declares is of its first vCPU, as its devices are.
+fn tasks_of(vm: &manifest::Vm, id: u32) -> impl Iterator<Item = Task> {
+    let spread = vm.cpus.iter().any(|cpu| *cpu != vm.home());
+    vm.cpus.iter().zip(0..).map(move |(cpu, vcpu)| {
+        let timing = vm.timing.filter(|_| vcpu == 0);
+        Task {
+            vm: id,
+            vcpu,
+            cpu: *cpu,
+            priority: vm.priority,
+            period: timing.map_or(0, |t| t.period_ns),
+            deadline: timing.map_or(0, |t| t.deadline_ns),
+            budget: timing.map_or(0, |t| t.budget),
+            exits: timing.map_or(0, |t| t.exits),
+            devices: if vcpu == 0 { vm.virtio.len() as u32 } else { 0 },
+            spread,
+        }
+    })
 }
 
 fn decide(objects: &[Object], admission: &mut Admission, tasks: &[Task], json: bool) -> Result<Status> {

@@ -88,12 +88,14 @@ impl Default for PathStat {
     }
 }
 
-/// Registers that most switches need not look at.
+/// What most switches need not look at.
 pub mod rare {
     /// The core has registers of EL1 that most have not (`hyp-el2` asks at boot).
     pub const AUXILIARY: u32 = 1 << 0;
     /// A vCPU of this CPU has used its performance monitors.
     pub const PMU: u32 = 1 << 1;
+    /// A vCPU of this CPU is shielded from messages of other CPUs.
+    pub const SHIELD: u32 = 1 << 2;
 }
 
 /// No peak yet.

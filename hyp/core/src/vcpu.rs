@@ -231,6 +231,8 @@ pub struct Vcpu {
     pub id: u8,
     /// Index in its VM: affinity 0.0.0.index.
     pub index: u8,
+    /// Messages of other CPUs wait while it runs (see [`crate::admit::rta::is_shielded`]).
+    pub shielded: bool,
     /// VMPIDR_EL2.
     pub mpidr: u64,
     /// A register access that another CPU carries out.
@@ -259,6 +261,7 @@ impl Vcpu {
             pending: None,
             restarting: None,
             index: 0,
+            shielded: false,
             run: Run::Off,
             exits: 0,
             run_ns: 0,

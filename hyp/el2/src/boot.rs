@@ -14,7 +14,7 @@ use crate::percpu::{Blocks, CPUS, PerCpu, state_of};
 use crate::reg::{isb, sysreg};
 use crate::state::State;
 use crate::uart::{CONSOLE, Uart};
-use crate::{board, gic, machine, mmu, pmu, power, probes, setup, time, vectors, world};
+use crate::{board, gic, machine, mmu, pmu, power, setup, time, vectors, world};
 
 global_asm!(
     include_str!("head.S"),
@@ -92,7 +92,9 @@ fn init_this(state: &mut State) {
     gic::init_cpu(state.cpu.id as usize);
     pmu::init();
     trap_registers();
-    state.cpu.rare = if world::has_auxiliary() { rare::AUXILIARY } else { 0 };
+    if !world::has_auxiliary() {
+        state.cpu.rare &= !rare::AUXILIARY;
+    }
     crate::percpu::context().set_cpu(state.cpu.id);
 }
 

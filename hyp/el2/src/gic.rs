@@ -1,5 +1,7 @@
 //! The board's GICv3: all interrupts come to EL2 as group 1, priority drop and deactivation apart.
 
+use hyp_core::dispatch::irq::CROSS_CPU;
+
 use crate::board::{self, DISTRIBUTOR};
 use crate::reg::{isb, sysreg};
 
@@ -47,6 +49,12 @@ const WAKER_SLEEP: u32 = 1 << 1;
 const WAKER_ASLEEP: u32 = 1 << 2;
 /// All interrupts at one priority: EL2 never takes one inside another.
 const PRIORITY_4: u32 = 0xa0a0_a0a0;
+/// The first four SGIs: messages of other CPUs, at a lower priority.
+const PRIORITY_SGIS: u32 = 0xa0a0_a0c0;
+const _: () = assert!(CROSS_CPU == 0);
+/// ICC_PMR_EL1: every interrupt comes; or those above messages alone.
+const PMR_ALL: u64 = 0xff;
+const PMR_SHIELD: u64 = 0xb0;
 /// Polls of a GIC handshake at boot before it is given up.
 const POLLS: usize = 1_000_000;
 
@@ -86,14 +94,15 @@ pub fn init_cpu(cpu: usize) {
     wait(|| own.read32(GICR_WAKER) & WAKER_ASLEEP == 0);
     own.write32(GICR_ICENABLER0, u32::MAX);
     own.write32(GICR_IGROUPR0, u32::MAX);
-    for word in 0..8 {
+    own.write32(GICR_IPRIORITYR, PRIORITY_SGIS);
+    for word in 1..8 {
         own.write32(GICR_IPRIORITYR + 4 * word, PRIORITY_4);
     }
     let ours = 1 << MAINTENANCE | 1 << HYP_TIMER | 1 << VIRTUAL_TIMER | 1 << PHYSICAL_TIMER | 1 << COUNTERS;
     own.write32(GICR_ISENABLER0, 0xffff | ours);
     SRE::write(0xf); // SRE, DFB, DIB, EL1 may use the system registers
     isb();
-    PMR::write(0xff);
+    PMR::write(PMR_ALL);
     BPR1::write(0);
     CTLR::write(1 << 1); // EOImode: EOIR drops the priority, DIR or the guest's EOI deactivates
     IGRPEN1::write(1);
@@ -120,6 +129,11 @@ pub fn disable_spi(intid: u32) {
 pub fn send(intid: u32, cpu: u32) {
     SGI1R::write(u64::from(intid) << 24 | 1 << (cpu & 0xf));
     isb();
+}
+
+/// Holds messages of other CPUs back, or lets them through again: what has waited comes at once.
+pub fn shield(up: bool) {
+    PMR::write(if up { PMR_SHIELD } else { PMR_ALL });
 }
 
 /// Acknowledges the highest pending interrupt: its INTID, 1020 and above for none.

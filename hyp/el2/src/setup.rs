@@ -9,9 +9,9 @@ use hyp_abi::config_fault::{ConfigFault, RecordKind};
 use hyp_abi::rights::ChannelRights;
 use hyp_abi::{PathId, Rights, VMS_MAX};
 use hyp_core::addr::{Ipa, Pa};
-use hyp_core::admit::rta::Task;
+use hyp_core::admit::rta::{Task, is_shielded};
 use hyp_core::config::{BadConfig, Config, Limits};
-use hyp_core::cpu::{Cpu, VCPU_SLOTS};
+use hyp_core::cpu::{Cpu, VCPU_SLOTS, rare};
 use hyp_core::dispatch::fast::{GICD_IPA, GICR_IPA};
 use hyp_core::ipc::EndSpec;
 use hyp_core::mail::VCPUS_PER_VM;
@@ -129,7 +129,7 @@ pub fn build(blocks: &mut Blocks) -> Result<(u32, u32), BadConfig> {
         let state = one.and_then(|cpu| blocks.of(cpu)).ok_or(refused)?;
         channel(&mut state.cpu, &config, &record).ok_or(refused)?;
     }
-    probing(&config);
+    probing(&config, blocks, header.cpus);
     crate::reg::dsb_ish();
     crate::reg::tlbi_alle1is();
     crate::reg::dsb_ish();
@@ -200,7 +200,7 @@ fn new_vgic(usable: u32, index: u8, vcpus: u8) -> Vgic {
 }
 
 /// What the configuration says of probes: quotas, budgets, and the tasks whose deadlines must hold.
-fn probing(config: &Config<'_>) {
+fn probing(config: &Config<'_>, blocks: &mut Blocks, cpus: u32) {
     let Some(mut turn) = crate::probes::store::Turn::try_take() else {
         return;
     };
@@ -219,24 +219,45 @@ fn probing(config: &Config<'_>) {
             store.admission.set_budget(path, budget.budget);
         }
     }
-    // Under the `insns` model a unit is an instruction, which is a nanosecond of virtual time.
-    for (vcpu, task) in config.vcpus().zip(store.tasks.iter_mut()) {
+    for (number, vcpu) in config.vcpus().enumerate() {
+        let of_vm = || config.vcpus().filter(|other| other.vm == vcpu.vm);
+        let index = config.vcpus().take(number).filter(|other| other.vm == vcpu.vm).count();
         let devices = config
             .devices()
-            .filter(|d| d.vm == vcpu.vm && d.kind == DeviceKind::Passthrough as u32)
-            .count();
+            .filter(|d| d.vm == vcpu.vm && d.kind == DeviceKind::Passthrough as u32);
+        let Some(task) = store.tasks.get_mut(number) else { break };
+        // Under the `insns` model a unit is an instruction, which is a nanosecond of virtual time.
         *task = Task {
             vm: vcpu.vm,
-            vcpu: 0,
+            vcpu: index as u32,
             cpu: vcpu.cpu,
             priority: vcpu.priority,
             period: vcpu.period_ns,
             deadline: vcpu.deadline_ns,
             budget: vcpu.budget,
             exits: vcpu.exits,
-            devices: devices as u32,
+            devices: if index == 0 { devices.count() as u32 } else { 0 },
+            spread: of_vm().any(|other| other.cpu != vcpu.cpu),
         };
         store.task_count += 1;
+    }
+    shield(blocks, cpus, store.tasks.get(..store.task_count).unwrap_or(&[]));
+}
+
+/// Keeps messages of other CPUs from the vCPUs that the analysis of response times says are shielded.
+fn shield(blocks: &mut Blocks, cpus: u32, tasks: &[Task]) {
+    for index in 0..cpus {
+        let Some(state) = blocks.of(index as usize) else {
+            continue;
+        };
+        for vcpu in &mut state.cpu.vcpus {
+            let is_it = |t: &&Task| t.cpu == index && t.vm == u32::from(vcpu.id) && t.vcpu == u32::from(vcpu.index);
+            let task = tasks.iter().find(is_it);
+            vcpu.shielded = cpus > 1 && task.is_some_and(|t| is_shielded(tasks, t));
+            if vcpu.shielded {
+                state.cpu.rare |= rare::SHIELD;
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use core::arch::{asm, global_asm};
 
 use hyp_abi::call::FID_BASE;
 use hyp_abi::{Call, PathId, VMS_MAX};
-use hyp_core::cpu::{Cpu, Deferred, PathStat, VCPU_SLOTS, Vm};
+use hyp_core::cpu::{Cpu, Deferred, PathStat, VCPU_SLOTS, Vm, rare};
 use hyp_core::dispatch::irq::CROSS_CPU;
 use hyp_core::dispatch::{Next, Services, direct, fast, hypercall, peak, schedule, slow};
 use hyp_core::exit::Esr;
@@ -14,7 +14,7 @@ use hyp_core::vcpu::Vcpu;
 use crate::machine::Board;
 use crate::state::State;
 use crate::uart::CONSOLE;
-use crate::{percpu, pmu, time, world};
+use crate::{gic, percpu, pmu, time, world};
 
 global_asm!(
     include_str!("vectors.S"),
@@ -426,6 +426,9 @@ pub fn resume(state: &mut State, path: PathId) -> ! {
         Next::Idle => {
             cpu.account(time::now());
             note(cpu, board, path, cpu.entry, left);
+            if cpu.rare & rare::SHIELD != 0 {
+                gic::shield(false);
+            }
             // SAFETY: 1. The stack is given up: waking up starts at its top, like every entry.
             unsafe { asm!("b idle", options(noreturn)) }
         }
@@ -441,7 +444,12 @@ extern "C" fn exit_woken(this: *mut State, entry: u64) -> ! {
     let state = state(this);
     state.cpu.entry = entry as u32;
     state.cpu.since = time::now();
-    let intid = crate::gic::acknowledge();
+    let intid = gic::acknowledge();
+    if state.cpu.rare & rare::SHIELD != 0
+        && let Some((vcpu, _)) = state.cpu.running()
+    {
+        gic::shield(vcpu.shielded);
+    }
     state.cpu.deferred = Deferred::Irq(intid);
     let path = hyp_core::dispatch::irq::serve(&mut state.cpu, &mut state.board, intid);
     if state.cpu.hazard != 0 {

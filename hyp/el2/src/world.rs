@@ -8,8 +8,8 @@ use hyp_core::vcpu::{El1, Fp, Vcpu};
 use hyp_core::vgic::{Leaving, Lr, LrFile, SavedLrs};
 
 use crate::machine::{Board, ICH_HCR, LIST_REGISTERS};
-use crate::pmu;
 use crate::reg::{isb, sysreg};
+use crate::{gic, pmu};
 
 sysreg! {
     AMAIR = "amair_el1", rw;
@@ -151,6 +151,9 @@ fn load_rare(vcpu: &Vcpu, which: u32) {
     }
     if which & rare::PMU != 0 && vcpu.pmu.is_active() {
         pmu::give(&vcpu.pmu);
+    }
+    if which & rare::SHIELD != 0 {
+        gic::shield(vcpu.shielded);
     }
 }
 

@@ -54,3 +54,33 @@ fn a_lower_server_serves_too() {
         + &vm::channel("client", "server");
     vm::passes("ipc", &text);
 }
+
+/// A VM of two CPUs asks the CPU of a busy VM of higher priority for a register: how long answers take tells whether the
+/// busy one was interrupted for them.
+fn asked_beside(timing: &str, limit: &str) {
+    let text = String::from("[system]\ncpus = 2\n")
+        + &vm::guest(
+            "asking",
+            "selftest",
+            &format!("test=shield role=asking {limit}"),
+            "priority = 5\ncpus = [0, 1]",
+        )
+        + &vm::guest(
+            "busy",
+            "selftest",
+            "test=shield role=busy",
+            &format!("priority = 20\ncpu = 1\n{timing}"),
+        );
+    let outcome = vm::passes("shield", &text);
+    vm::said_pass("shield", &outcome, 1);
+}
+
+#[test]
+fn messages_wait_for_a_vcpu_with_a_period() {
+    asked_beside("timing = { period = \"3ms\", budget = 2_100_000 }", "least=1500");
+}
+
+#[test]
+fn messages_interrupt_a_vcpu_without_one() {
+    asked_beside("", "most=200");
+}

@@ -9,6 +9,10 @@
 //! * once: each other vCPU's timer, and each device interrupt of others, can strike once before its VM runs: a wake-up that is not
 //!   followed by its vCPU running leaves that timer off, a device interrupt stays active until its VM ends it.
 //!
+//! Messages of other CPUs interrupt only for a VM whose vCPUs are on several CPUs, or bring typed bytes. While a *shielded* vCPU runs
+//! they wait ([`is_shielded`]): one that has a period, and whose CPU has such a VM at lower priorities at most. To any other vCPU
+//! they can come at any rate, so nothing is proven, unless they are its own VM's alone: those count as its `exits`.
+//!
 //! An equal or higher priority on the same CPU without a declared period can take the CPU for ever: then nothing is proven.
 //! A vCPU whose deadline does not hold before the change is not looked at: a probe cannot break what does not hold.
 
@@ -36,10 +40,29 @@ pub struct Task {
     pub deadline: u64,
     /// Own execution for each period.
     pub budget: u64,
-    /// Most exits for each period that the guest's own code causes, besides its release and its wait.
+    /// Most exits for each period that the guest's own code causes, besides its release and its wait; of a VM on several CPUs also
+    /// those that its other vCPUs cause on this one's.
     pub exits: u32,
-    /// Interrupts of devices passed to this VM.
+    /// Interrupts of devices passed to this VM, which come to its first vCPU.
     pub devices: u32,
+    /// The VM has vCPUs on several CPUs.
+    pub spread: bool,
+}
+
+impl Task {
+    /// No vCPU.
+    pub const NONE: Self = Self {
+        vm: 0,
+        vcpu: 0,
+        cpu: 0,
+        priority: 0,
+        period: 0,
+        deadline: 0,
+        budget: 0,
+        exits: 0,
+        devices: 0,
+        spread: false,
+    };
 }
 
 /// base + slope · x, where x is the cost of one firing of the probe in question.
@@ -98,6 +121,8 @@ pub struct Costs {
     exit: Linear,
     /// Device interrupt.
     device: Linear,
+    /// Message of another CPU.
+    message: Linear,
 }
 
 /// Synchronous exits of normal work. Loading probes, reading maps and faults are not part of a periodic job.
@@ -131,15 +156,21 @@ impl Costs {
             sleep: path(PathId::Wfi),
             exit: longest(&EXITS),
             device: path(PathId::IrqDevice).max(path(PathId::IrqUart)),
+            message: path(PathId::IrqOther),
         }
     }
 
     fn job(&self, t: &Task) -> Linear {
         let own = Linear::constant(t.budget);
+        let exit = if t.spread {
+            self.exit.max(self.message)
+        } else {
+            self.exit
+        };
         own.plus(self.wake)
             .plus(self.release)
             .plus(self.sleep)
-            .plus(self.exit.times(u64::from(t.exits)))
+            .plus(exit.times(u64::from(t.exits)))
     }
 }
 
@@ -187,7 +218,13 @@ struct Once {
     devices: u64,
 }
 
-/// `None` if something of the same or a higher priority has no period.
+/// Whether messages of other CPUs wait while `task` runs: see above. EL2 does what this says.
+pub fn is_shielded(tasks: &[Task], task: &Task) -> bool {
+    let outranked = |o: &Task| !o.spread || o.cpu != task.cpu || o.priority < task.priority;
+    task.period != 0 && !task.spread && tasks.iter().take(TASKS_MAX).all(outranked)
+}
+
+/// `None` if something of the same or a higher priority has no period, or another VM's messages can come at any rate.
 fn demand_parts(tasks: &[Task], task: &Task) -> Option<Once> {
     let mut once = Once { timers: 0, devices: 0 };
     for o in tasks
@@ -196,6 +233,9 @@ fn demand_parts(tasks: &[Task], task: &Task) -> Option<Once> {
         .filter(|o| o.cpu == task.cpu && !is_same(o, task))
     {
         if o.priority >= task.priority && o.period == 0 {
+            return None;
+        }
+        if o.spread && o.vm != task.vm && !is_shielded(tasks, task) {
             return None;
         }
         once.timers += 1;

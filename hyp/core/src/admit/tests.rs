@@ -3,7 +3,7 @@
 use std::vec;
 use std::vec::Vec;
 
-use super::rta::{Costs, Linear, check, response_time};
+use super::rta::{Costs, Linear, check, is_shielded, response_time};
 use super::*;
 use crate::testrng::{Rng, steps};
 
@@ -183,14 +183,11 @@ fn random_attach_and_detach_agree_with_a_sum() {
 fn task(vm: u32, priority: u32, period: u64, deadline: u64, budget: u64) -> Task {
     Task {
         vm,
-        vcpu: 0,
-        cpu: 0,
         priority,
         period,
         deadline,
         budget,
-        exits: 0,
-        devices: 0,
+        ..Task::NONE
     }
 }
 
@@ -241,6 +238,52 @@ fn undeclared_equals_and_lost_deadlines_guard_nothing() {
     ];
     assert_eq!(check(&elsewhere, &c, &c, 90), Ok(()));
     assert!(check(&elsewhere, &c, &c, 91).is_err());
+}
+
+#[test]
+fn messages_of_other_cpus_wait_or_nothing_is_proven() {
+    let c = costs(10);
+    let spread = |priority, period| Task {
+        spread: true,
+        ..task(1, priority, period, period, 0)
+    };
+    let above = [task(0, 9, 1000, 500, 100), spread(8, 0)];
+    assert!(is_shielded(&above, &above[0]) && response_time(&above, &above[0], &c).is_some());
+    let beside = [above[0], spread(9, 1000)];
+    assert!(!is_shielded(&beside, &beside[0]));
+    assert_eq!(
+        response_time(&beside, &beside[0], &c),
+        None,
+        "its messages have no rate"
+    );
+    let elsewhere = [above[0], Task { cpu: 1, ..beside[1] }];
+    assert!(is_shielded(&elsewhere, &elsewhere[0]));
+    let undeclared = [task(0, 9, 0, 0, 100), spread(8, 0)];
+    assert!(!is_shielded(&undeclared, &undeclared[0]), "it may never sleep");
+}
+
+#[test]
+fn messages_of_a_vm_to_itself_are_among_its_exits() {
+    let long = Costs::of(|path| Linear {
+        base: if path == PathId::IrqOther { 50 } else { 10 },
+        slope: 1,
+    });
+    let mut own = task(0, 9, 1000, 500, 100);
+    (own.exits, own.spread) = (2, true);
+    let sibling = Task {
+        vcpu: 1,
+        priority: 1,
+        ..own
+    };
+    let alone = response_time(&[own], &own, &long).unwrap();
+    own.spread = false;
+    assert_eq!(alone - response_time(&[own], &own, &long).unwrap(), 2 * 40);
+    own.spread = true;
+    assert_eq!(
+        response_time(&[own, sibling], &own, &long),
+        Some(alone + 10),
+        "and its sibling's timer"
+    );
 }
 
 /// Fixed-priority execution tick by tick from the worst instant: everything released at 0, one blocking stay just begun.

@@ -158,21 +158,10 @@ pub fn init(cpus: u32) {
         cpus,
         grace: &MAIL.grace,
     });
-    const TASK: Task = Task {
-        vm: 0,
-        vcpu: 0,
-        cpu: 0,
-        priority: 0,
-        period: 0,
-        deadline: 0,
-        budget: 0,
-        exits: 0,
-        devices: 0,
-    };
     STORE.set(Store {
         probes: Probes::new(platform),
         admission: Admission::new(bounds_table().as_ref()),
-        tasks: [TASK; TASKS_MAX],
+        tasks: [Task::NONE; TASKS_MAX],
         task_count: 0,
     });
 }
