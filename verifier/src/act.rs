@@ -38,6 +38,9 @@ pub struct Act {
     pub(crate) wider: u16,
     /// All states that entered the loop, joined.
     pub(crate) entered: u16,
+    /// A state that came back, in terms of the next iteration; and whether the hypothesis is known not to cover it.
+    pub(crate) moved: u16,
+    pub(crate) outside: bool,
     /// Most instructions, most time and fewest instructions of a way round, and the dearest path.
     pub(crate) round_cost: (u64, u64, u64, u32),
     pub(crate) ghost: u8,
@@ -77,6 +80,8 @@ impl Act {
         gathered: NIL,
         wider: NIL,
         entered: NIL,
+        moved: NIL,
+        outside: false,
         round_cost: (0, 0, 0, 0),
         ghost: 0,
         round: 0,

@@ -189,9 +189,14 @@ impl Store<'_> {
         true
     }
 
+    /// Whether both can be joined.
+    pub fn joinable(&self, a: &State, b: &State) -> bool {
+        a.depth == b.depth && a.refs_len == b.refs_len && a.speculative == b.speculative
+    }
+
     /// How much a join of both would lose, roughly; `None`: they cannot be joined.
     pub fn distance(&self, a: &State, b: &State) -> Option<u32> {
-        if a.depth != b.depth || a.refs_len != b.refs_len || a.speculative != b.speculative {
+        if !self.joinable(a, b) {
             return None;
         }
         let mut sum = 0;
@@ -219,7 +224,7 @@ impl Store<'_> {
     }
 
     /// The smallest state of the domain that holds both `a`, which is used up, and `b`. Links that hold in both get
-    /// new identities from `ids`. Both must be joinable (see [`Store::distance`]).
+    /// new identities from `ids`. Both must be joinable (see [`Store::joinable`]).
     pub fn join(&mut self, a: State, b: &State, ids: &mut u32) -> State {
         self.join_changed(a, b, None, ids)
     }

@@ -11,14 +11,26 @@ use crate::store::{List, NIL, State};
 /// States at one place that cannot be joined with each other.
 const STATES_HARD_MAX: u32 = 64;
 
+/// What is asked of the first state on its way and one of its list, each in a unit of its own.
+#[derive(Clone, Copy, Debug)]
+enum Ask {
+    /// Does the other cover it?
+    Covered,
+    /// Does it cover the other?
+    Covers,
+    /// How far are they apart?
+    Distance,
+}
+
 /// States on their way, first come first served, and how far the first one is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inbox {
     pub head: u16,
     tail: u16,
-    /// The first one is being compared: with this state of its list next.
+    /// The first one is being compared: with this state of its list next, and this is the next question.
     begun: bool,
     at: u16,
+    ask: Ask,
     before: u16,
     /// States of the list that neither cover it nor are covered, and the nearest of them.
     count: u32,
@@ -31,6 +43,7 @@ impl Inbox {
         tail: NIL,
         begun: false,
         at: NIL,
+        ask: Ask::Covered,
         before: NIL,
         count: 0,
         nearest: (u32::MAX, NIL),
@@ -89,7 +102,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         s
     }
 
-    /// One comparison of the first state on its way, or its arrival: dropped if a state of the list covers it, instead of
+    /// One question of the first state on its way, or its arrival: dropped if a state of the list covers it, instead of
     /// those it covers, joined with the nearest if there are many.
     pub(crate) fn deliver(&mut self) -> Result<(), Fault> {
         let first = self.inbox.head;
@@ -105,35 +118,49 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let (Some(s), Some(x)) = (states.get(usize::from(first)), states.get(usize::from(at))) else {
             return self.settle();
         };
-        self.inbox.at = x.next;
+        let next = x.next;
         // Exits to different targets are kept in one list; only those of one target may meet.
         if matches!(list, List::Exits(_)) && x.target != s.target {
-            self.inbox.before = at;
-        } else if self.store.subset(s, x) {
-            let s = self.take_first();
-            if let Some(cell) = self.store.states.get_mut(usize::from(at)) {
-                absorb_cost(cell, &s);
+            (self.inbox.at, self.inbox.before) = (next, at);
+            return Ok(());
+        }
+        match self.inbox.ask {
+            Ask::Covered if self.store.subset(s, x) => {
+                let s = self.take_first();
+                if let Some(cell) = self.store.states.get_mut(usize::from(at)) {
+                    absorb_cost(cell, &s);
+                }
+                self.store.drop_state(&s);
             }
-            self.store.drop_state(&s);
-        } else if self.store.subset(x, s) {
-            let mut head = self.list(list);
-            let x = self.unlink(&mut head, self.inbox.before, at);
-            if let Some(cell) = self.store.states.get_mut(usize::from(first)) {
-                absorb_cost(cell, &x);
+            Ask::Covered => self.inbox.ask = Ask::Covers,
+            Ask::Covers if self.store.subset(x, s) => {
+                let mut head = self.list(list);
+                let x = self.unlink(&mut head, self.inbox.before, at);
+                if let Some(cell) = self.store.states.get_mut(usize::from(first)) {
+                    absorb_cost(cell, &x);
+                }
+                self.set_list(list, head);
+                self.store.drop_state(&x);
+                (self.inbox.at, self.inbox.ask) = (next, Ask::Covered);
             }
-            self.set_list(list, head);
-            self.store.drop_state(&x);
-        } else {
-            if self.inbox.count + 1 >= self.effort().states / 2 {
+            // Only a list that is nearly full is joined with what is nearest.
+            Ask::Covers if self.inbox.count + 1 >= self.effort().states / 2 => self.inbox.ask = Ask::Distance,
+            Ask::Covers => self.pass_by(at, next),
+            Ask::Distance => {
                 let d = self.store.distance(x, s).unwrap_or(u32::MAX);
                 if d < self.inbox.nearest.0 {
                     self.inbox.nearest = (d, at);
                 }
+                self.pass_by(at, next);
             }
-            self.inbox.count += 1;
-            self.inbox.before = at;
         }
         Ok(())
+    }
+
+    /// The state at `at` stays beside the first one; `next` is compared next.
+    fn pass_by(&mut self, at: u16, next: u16) {
+        self.inbox.count += 1;
+        (self.inbox.at, self.inbox.before, self.inbox.ask) = (next, at, Ask::Covered);
     }
 
     /// The first state was compared with all of its list.
@@ -143,7 +170,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let mut head = self.list(s.list);
         if count >= self.effort().states && nearest.1 != NIL {
             self.approximated = true;
-            self.weight = HEAVY;
+            self.weight = self.weight.max(HEAVY);
             let x = self.take(&mut head, nearest.1);
             let (target, list) = (s.target, s.list);
             s = self.store.join(s, &x, &mut self.ids);

@@ -10,6 +10,7 @@ use crate::deliver::Inbox;
 use crate::env::{Env, FRAMES, Program, STACK_BYTES, STACK_ROUND};
 use crate::graph::Graph;
 use crate::insn::REGS;
+use crate::loops::Mode;
 use crate::memory::Memory;
 use crate::reject::{Pool, Rejected, Why};
 use crate::store::{CHUNK_RESERVE, NIL, STATE_RESERVE, State, Store};
@@ -55,6 +56,8 @@ enum Stage {
 
 /// What joins states, or goes through all their values, counts as this many units.
 pub(crate) const HEAVY: u32 = 4;
+/// Stack chunks that a unit goes through.
+const STACK_CHUNKS_A_UNIT: u32 = 4;
 /// Places that one unit blanks or empties.
 const BLANK_SLICE: u32 = 64;
 /// Slots that one unit looks through for calls.
@@ -161,8 +164,9 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         v
     }
 
-    /// Does `units` units of work, or a few more: one is an abstract instruction or a bounded piece of bookkeeping; what
-    /// goes through whole states counts as several. After `Done` or `Rejected` further steps repeat the answer.
+    /// Does at most `units` units of work, or one piece of work that counts as more: one unit is an abstract instruction
+    /// or a bounded piece of bookkeeping; what goes through whole states counts as several. After `Done` or `Rejected`
+    /// further steps repeat the answer.
     pub fn step(&mut self, units: u32) -> Step<'_> {
         self.step_observed(units, &mut ())
     }
@@ -171,7 +175,10 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
     pub fn step_observed(&mut self, units: u32, observer: &mut impl Observer) -> Step<'_> {
         let mut left = units;
         while left > 0 && matches!(self.outcome, Outcome::Open) {
-            self.weight = 1;
+            self.weight = self.expected_weight();
+            if self.weight > left && left < units {
+                break;
+            }
             self.unit(observer);
             self.units += u64::from(self.weight);
             left = left.saturating_sub(self.weight);
@@ -199,6 +206,30 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
     /// Abstract instruction visits so far.
     pub fn visits(&self) -> u64 {
         self.visits
+    }
+
+    /// What the next piece of work counts as, as far as can be seen before it: what goes through the stack of a state
+    /// counts as more the more of it there is.
+    fn expected_weight(&self) -> u32 {
+        if !matches!(self.stage, Stage::Follow) {
+            return 1;
+        }
+        let whole = |s: &State| 1 + u32::from(s.stack_len) / STACK_CHUNKS_A_UNIT;
+        if self.inbox.head != NIL {
+            return self.store.states.get(usize::from(self.inbox.head)).map_or(1, whole);
+        }
+        if let Some(s) = &self.cur {
+            let code = self.m.text.get(self.pc as usize).map_or(0, |slot| *slot as u8);
+            // Jumps, calls and exits (RFC 9669 section 4.3): states fork, are narrowed, change frames.
+            return if matches!(code & 7, 5 | 6) { whole(s) } else { 1 };
+        }
+        let act = self.act(self.top());
+        let passed = act.batch == NIL && act.cursor >= act.end;
+        if act.mode == Mode::Enter || passed && act.scope != Scope::Function {
+            HEAVY
+        } else {
+            1
+        }
     }
 
     pub(crate) fn unit(&mut self, observer: &mut impl Observer) {

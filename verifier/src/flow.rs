@@ -13,7 +13,7 @@ use crate::verified::LoopKind;
 use crate::view::Observer;
 
 /// Places of the order one unit looks at.
-const SCAN: u32 = 32;
+pub(crate) const SCAN: u32 = 32;
 
 impl<C: CostModel> Verifier<'_, '_, C> {
     pub(crate) fn act(&self, at: usize) -> &Act {
@@ -80,6 +80,9 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         if act.mode == Mode::Leave {
             return self.leave_one(at);
         }
+        if act.mode == Mode::Enter {
+            return self.enter(at, observer);
+        }
         if act.batch != NIL {
             let s = self.store.unpark(act.batch);
             self.act_mut(at).batch = s.next;
@@ -105,8 +108,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 return Ok(());
             }
             self.act_mut(at).cursor = place;
-            self.weight = crate::engine::HEAVY;
-            return self.enter_loop(at, block, observer);
+            return self.enter_loop(at, block);
         }
         self.act_mut(at).cursor = act.cursor.saturating_add(SCAN);
         if act.cursor.saturating_add(SCAN) < act.end {
@@ -122,7 +124,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     /// `block` belongs to a loop inside the activation: that loop is followed next.
-    pub(crate) fn enter_loop(&mut self, at: usize, block: Block, observer: &mut impl Observer) -> Result<(), Fault> {
+    pub(crate) fn enter_loop(&mut self, at: usize, block: Block) -> Result<(), Fault> {
         let outer = self.act(at).comp;
         let mut number = block.comp;
         for _ in 0..=crate::graph::LOOP_DEPTH {
@@ -159,7 +161,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             ..Act::BLANK
         };
         self.push_act(act)?;
-        self.begin_loop(self.acts - 1, observer)
+        self.begin_loop(self.acts - 1);
+        Ok(())
     }
 
     /// Hands a state over from activation `from` to block `target`, or to the caller for [`RETURN`].

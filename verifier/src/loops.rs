@@ -9,7 +9,8 @@
 
 use crate::act::{Act, Scope};
 use crate::cost::CostModel;
-use crate::engine::{Fault, Verifier};
+use crate::engine::{Fault, HEAVY, Verifier};
+use crate::flow::SCAN;
 use crate::reject::{Progress, Why};
 use crate::store::{GHOSTS, Ghost, NIL, State};
 use crate::value::Val;
@@ -28,6 +29,8 @@ pub(crate) const FOLLOW_UNEVEN_VISITS: u64 = 4_000;
 /// How an activation is followed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mode {
+    /// What enters is looked for and joined, a state a unit.
+    Enter,
     /// For good, one iteration after the other.
     Follow,
     /// One pass to learn what changes.
@@ -46,50 +49,84 @@ impl Mode {
 
 impl<C: CostModel> Verifier<'_, '_, C> {
     /// The activation at `at` was pushed; its states wait at the blocks it covers.
-    pub(crate) fn begin_loop(&mut self, at: usize, observer: &mut impl Observer) -> Result<(), Fault> {
-        let act = *self.act(at);
-        let mut side = false;
-        for place in act.base + 1..act.end {
-            let b = self.m.by_order.get(place as usize).copied().unwrap_or(0);
-            let block = self.block(b);
-            side |= block.order == place && block.pending != NIL;
-        }
+    pub(crate) fn begin_loop(&mut self, at: usize) {
         let summaries = self.m.acts.iter().take(at).filter(|a| a.mode.summary()).count();
-        if side || summaries >= GHOSTS {
-            return Ok(());
+        let act = self.act_mut(at);
+        if summaries < GHOSTS {
+            act.mode = Mode::Enter;
+            act.ghost = summaries as u8;
+            // Places behind the head are looked at next.
+            act.cursor = act.base + 1;
+        }
+    }
+
+    /// One unit of entering: a loop that is entered behind its head too is followed; else the states that wait at the
+    /// head become one.
+    pub(crate) fn enter(&mut self, at: usize, observer: &mut impl Observer) -> Result<(), Fault> {
+        let act = *self.act(at);
+        if act.cursor < act.end {
+            return self.look_for_entries(at, &act);
+        }
+        if act.gathering {
+            return self.join_entry(at, observer);
         }
         let pending = self.block(act.head).pending;
         if let Some(b) = self.m.blocks.get_mut(act.head as usize) {
             b.pending = NIL;
         }
         let act = self.act_mut(at);
-        act.entry = pending;
-        act.ghost = summaries as u8;
-        let Some(mut s) = self.joined_entry(at) else {
+        (act.entry, act.gathered, act.gathering) = (pending, pending, true);
+        Ok(())
+    }
+
+    fn look_for_entries(&mut self, at: usize, act: &Act) -> Result<(), Fault> {
+        let to = act.end.min(act.cursor.saturating_add(SCAN));
+        for place in act.cursor..to {
+            let b = self.m.by_order.get(place as usize).copied().unwrap_or(0);
+            let block = self.block(b);
+            if block.order == place && block.pending != NIL {
+                let act = self.act_mut(at);
+                (act.mode, act.cursor) = (Mode::Follow, act.base);
+                return Ok(());
+            }
+        }
+        self.act_mut(at).cursor = to;
+        Ok(())
+    }
+
+    /// Joins one more of the states that enter; all are joined: what changes in the loop is looked for.
+    fn join_entry(&mut self, at: usize, observer: &mut impl Observer) -> Result<(), Fault> {
+        let act = *self.act(at);
+        if let Some(x) = self.store.states.get(usize::from(act.gathered)).copied() {
+            self.weight = self.weight.max(HEAVY);
+            let s = match self.taken(act.entered) {
+                None => self.store.fork(&x),
+                Some(s) if self.store.joinable(&s, &x) => self.store.join(s, &x, &mut self.ids),
+                Some(s) => {
+                    self.store.drop_state(&s);
+                    self.act_mut(at).entered = NIL;
+                    return self.follow(at);
+                }
+            };
+            let parked = self.store.park(s);
+            let act = self.act_mut(at);
+            (act.entered, act.gathered) = (parked, x.next);
+            return Ok(());
+        }
+        self.act_mut(at).gathering = false;
+        let Some(s) = self.store.states.get(usize::from(act.entered)).copied() else {
             return self.follow(at);
         };
+        self.pay_entry(at, &s);
+        let mut s = self.store.fork(&s);
         self.tag_all(&mut s);
         self.begin_summary(at, Mode::Discover, s, observer)
     }
 
-    /// One state for all that enter the loop, and the worst of their costs.
-    pub(crate) fn joined_entry(&mut self, at: usize) -> Option<State> {
-        let mut list = self.act(at).entry;
-        let first = self.store.states.get(usize::from(list)).copied()?;
-        let mut s = self.store.fork(&first);
-        list = first.next;
-        while list != NIL {
-            let x = self.store.states.get(usize::from(list)).copied()?;
-            if self.store.distance(&s, &x).is_none() {
-                self.store.drop_state(&s);
-                return None;
-            }
-            s = self.store.join(s, &x, &mut self.ids);
-            list = x.next;
-        }
+    /// The cost of entering is that of the joined state.
+    fn pay_entry(&mut self, at: usize, s: &State) {
         let act = self.act_mut(at);
         (act.insns, act.insns_min, act.time, act.trace) = (s.insns, s.insns_min, s.time, s.trace);
-        Some(s)
     }
 
     pub(crate) fn begin_summary(
@@ -112,7 +149,6 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         act.hypothesis = hypothesis;
         act.varies = false;
         act.gathering = false;
-        act.visits_before = 0;
         let visits = self.visits;
         self.act_mut(at).visits_before = visits;
         observer.begin();
@@ -137,12 +173,14 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         Ok(())
     }
 
-    /// A callback activation with its count was pushed: first try a summary.
+    /// A callback activation with its count and its one state was pushed: first try a summary.
     pub(crate) fn prove_callback(&mut self, at: usize, observer: &mut impl Observer) -> Result<(), Fault> {
-        match self.joined_entry(at) {
-            Some(s) => self.begin_summary(at, Mode::Prove, s, observer),
-            None => self.follow(at),
-        }
+        let Some(s) = self.store.states.get(usize::from(self.act(at).entry)).copied() else {
+            return Err(Why::Internal { line: line!() });
+        };
+        self.pay_entry(at, &s);
+        let s = self.store.fork(&s);
+        self.begin_summary(at, Mode::Prove, s, observer)
     }
 
     /// Gives up summarising: the loop is followed from its entry.
@@ -193,6 +231,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 act.hypothesis,
                 act.entered,
                 act.wider,
+                act.moved,
             ] {
                 self.store.drop_list(&mut list);
             }
@@ -202,15 +241,18 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             }
             let act = self.act_mut(i);
             (act.batch, act.next, act.exits, act.previous, act.hypothesis) = (NIL, NIL, NIL, NIL, NIL);
-            (act.entered, act.wider, act.gathering) = (NIL, NIL, false);
+            (act.entered, act.wider, act.moved) = (NIL, NIL, NIL);
+            (act.gathering, act.outside) = (false, false);
         }
         self.acts = at + 1;
     }
 
     /// All states of an iteration are followed.
     pub(crate) fn finish_pass(&mut self, at: usize, observer: &mut impl Observer) -> Result<(), Fault> {
-        self.weight = crate::engine::HEAVY;
+        self.weight = self.weight.max(HEAVY);
         match self.act(at).mode {
+            // Entering has units of its own and no pass.
+            Mode::Enter => Err(Why::Internal { line: line!() }),
             Mode::Follow => self.finish_followed(at),
             Mode::Discover => self.finish_discovery(at, observer),
             Mode::Prove => self.finish_proof(at, observer),

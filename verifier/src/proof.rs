@@ -33,7 +33,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     /// Takes a state out of its place in an activation, if it is there.
-    fn taken(&mut self, at: u16) -> Option<State> {
+    pub(crate) fn taken(&mut self, at: u16) -> Option<State> {
         (at != NIL).then(|| self.store.unpark(at))
     }
 
@@ -51,7 +51,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 return Err(Why::Internal { line: line!() });
             };
             self.act_mut(at).wider = NIL;
-            if self.store.distance(&s, &x).is_none() {
+            if !self.store.joinable(&s, &x) {
                 self.store.drop_state(&s);
                 return self.give_up(at, observer);
             }
@@ -93,13 +93,13 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let Some(trips) = self.guess_trips(at) else {
             return Ok(false);
         };
-        let Some(entry) = self.joined_entry(at) else {
-            return Ok(false);
+        let Some(entry) = self.store.states.get(usize::from(act.entered)).copied() else {
+            return Err(Why::Internal { line: line!() });
         };
         let s = self.store.fork(&entry);
-        let (entered, wider) = (self.store.park(entry), self.store.park(s));
+        let wider = self.store.park(s);
         let act = self.act_mut(at);
-        (act.trips, act.entered, act.wider) = (trips, entered, wider);
+        (act.trips, act.wider) = (trips, wider);
         Ok(true)
     }
 
@@ -141,17 +141,19 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         if !act.gathering {
             self.act_mut(at).iterations = 0;
         }
-        if let Some(x) = self.next_gathered(at) {
-            return match self.leads_back(at, &x, &old) {
-                true => Ok(()),
-                false => self.give_up(at, observer),
-            };
+        let more = match act.moved {
+            NIL => self.next_gathered(at).map(|x| self.move_on(at, &x, &old)),
+            _ => Some(self.leads_back(at, &old)),
+        };
+        match more {
+            Some(true) => return Ok(()),
+            Some(false) => return self.give_up(at, observer),
+            None => {}
         }
         self.act_mut(at).wider = NIL;
         match self.taken(act.wider) {
             None => {
-                let back = self.act(at).iterations;
-                self.leave_loop(at, back, observer)
+                self.leave_loop(at, observer)
             }
             Some(mut s) if act.round < ROUNDS_MAX => {
                 self.widen(&mut s, &old, act.round);
@@ -167,23 +169,44 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
     }
 
-    /// Whether the back edge `x` is within the iterations guessed; what of it is not in the hypothesis `old` widens it.
-    fn leads_back(&mut self, at: usize, x: &State, old: &State) -> bool {
+    /// Whether the back edge `x` is within the iterations guessed. If so it waits, in terms of the next iteration.
+    fn move_on(&mut self, at: usize, x: &State, old: &State) -> bool {
         let act = *self.act(at);
         let ghost = usize::from(act.ghost);
         let taken = x.ghosts.get(ghost).map_or(u64::MAX, |g| g.hi).saturating_add(1);
         self.act_mut(at).iterations = act.iterations.max(taken);
         let fits = taken <= act.trips;
+        if !fits {
+            return false;
+        }
         let mut x = self.store.fork(x);
         self.rebase(at, &mut x);
         x.ghosts = old.ghosts;
-        let target = self.store.states.get(usize::from(act.wider)).copied().unwrap_or(*old);
-        if !fits || self.store.subset(&x, &target) {
-            self.store.drop_state(&x);
-            return fits;
+        let moved = self.store.park(x);
+        let act = self.act_mut(at);
+        (act.moved, act.outside) = (moved, false);
+        true
+    }
+
+    /// Whether the state that waits can be in the hypothesis `old`: it is, or it will be when it has widened it. The answer
+    /// takes a unit for the comparison, and one for the join.
+    fn leads_back(&mut self, at: usize, old: &State) -> bool {
+        let act = *self.act(at);
+        let states = &*self.store.states;
+        let Some(x) = states.get(usize::from(act.moved)).copied() else {
+            return false;
+        };
+        if !act.outside {
+            let target = states.get(usize::from(act.wider)).unwrap_or(old);
+            if self.store.subset(&x, target) {
+                self.drop_moved(at);
+            } else {
+                self.act_mut(at).outside = true;
+            }
+            return true;
         }
-        if self.store.distance(&x, old).is_none() {
-            self.store.drop_state(&x);
+        if !self.store.joinable(&x, old) {
+            self.drop_moved(at);
             return false;
         }
         self.act_mut(at).wider = NIL;
@@ -192,9 +215,15 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             None => self.store.fork(old),
         };
         let wider = self.store.join(from, &x, &mut self.ids);
-        self.store.drop_state(&x);
+        self.drop_moved(at);
         self.act_mut(at).wider = self.store.park(wider);
         true
+    }
+
+    fn drop_moved(&mut self, at: usize) {
+        let mut moved = core::mem::replace(&mut self.act_mut(at).moved, NIL);
+        self.store.drop_list(&mut moved);
+        self.act_mut(at).outside = false;
     }
 
     /// Of the states at the back edges: most instructions, most time, fewest instructions, and the dearest path.
@@ -216,8 +245,9 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     }
 
     /// The pass under way counts: its exits become states of the surrounding activation, one a unit.
-    pub(crate) fn leave_loop(&mut self, at: usize, back: u64, observer: &mut impl Observer) -> Result<(), Fault> {
+    fn leave_loop(&mut self, at: usize, observer: &mut impl Observer) -> Result<(), Fault> {
         let act = *self.act(at);
+        let back = act.iterations;
         let round = self.worst_round(act.next);
         let spent = self.visits - act.visits_before;
         // What a summary gives away is worth the visits it saves only where those are many.

@@ -137,10 +137,10 @@ impl State {
 
     /// The chunk of `frame` at `at`; 0, the blank one, where nothing was written.
     pub(crate) fn stack_chunk(&self, frame: u8, at: u8) -> u16 {
-        self.stack()
-            .iter()
-            .find(|s| s.frame == frame && s.at == at)
-            .map_or(0, |s| s.chunk)
+        let wanted = |s: &&StackRef| s.frame == frame && s.at == at;
+        // Most programs write their stack from the top down, so a chunk is where its number says.
+        let first = self.stack().get(usize::from(at)).filter(wanted);
+        first.or_else(|| self.stack().iter().find(wanted)).map_or(0, |s| s.chunk)
     }
 
     pub(crate) fn references(&self) -> &[(u32, u32)] {

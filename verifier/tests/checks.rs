@@ -167,6 +167,29 @@ fn a_test_inside_a_loop_narrows_its_counter() {
     check(Rules::GNOMON, &looped(4000), "accepted");
 }
 
+/// A loop of 4,000 rounds, too many to follow, that is left in two ways. What is known at its end is part of what is known
+/// on the early way out, but goes elsewhere.
+#[test]
+fn exits_of_a_loop_stay_apart() {
+    let looped = |end: u64| {
+        [
+            slot(0xb7, 7, 0, 0, 0),
+            slot(0x79, 3, 1, 0, 0),
+            slot(0x79, 4, 1, 8, 0),
+            slot(0xbd, 3, 4, 4, 0),
+            slot(0x07, 7, 0, 0, 1),
+            slot(0xa5, 7, 0, -5, 4000),
+            end,
+            EXIT,
+            ZERO,
+            EXIT,
+        ]
+    };
+    assert_eq!(answer(Rules::GNOMON, &looped(ZERO)), "accepted");
+    // A load through a number.
+    assert_eq!(answer(Rules::GNOMON, &looped(slot(0x79, 0, 7, 0, 0))), "NotAPointer");
+}
+
 #[test]
 fn speculation_follows_what_no_run_does() {
     // if 0 == 0 goto over a wild access.

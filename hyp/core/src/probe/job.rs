@@ -194,7 +194,7 @@ impl<'w> Job<'w> {
         let links = self.links.ok_or(Refused::new(Status::BadState))?;
         let mut left = units.min(VERIFY_UNITS_MAX);
         while left > 0 {
-            let mut spent = 1;
+            let (mut spent, mut full) = (1, false);
             // Only a stage that has ended is moved: what it holds is large.
             let ended = match &mut self.stage {
                 Stage::Clearing(clearing, ..) => clearing.step(table, self.platform, self.image),
@@ -207,12 +207,14 @@ impl<'w> Job<'w> {
                         Step::Done(_) => true,
                     };
                     spent = verifier.units() - before;
+                    // What does not fit the units that are left is the next call's.
+                    full = !ended;
                     ended
                 }
                 _ => break,
             };
             self.units += spent;
-            left = left.saturating_sub(spent);
+            left = if full { 0 } else { left.saturating_sub(spent) };
             if ended {
                 self.advance(links)?;
             }
