@@ -148,7 +148,9 @@ fn random_contexts_stay_inside() {
         let Some(object) = compile_file(&file) else { return };
         objects.push((file.display().to_string(), object));
     }
-    let Some(everything) = compile("everything") else { return };
+    let Some(everything) = compile("everything") else {
+        return;
+    };
     objects.push(("everything".into(), everything));
     let mut sum = (0, 0, 0, 0);
     for (name, file) in &objects {
@@ -159,5 +161,8 @@ fn random_contexts_stay_inside() {
     let (runs, steps, programs, reached) = sum;
     println!("seed {seed}: {programs} programs, {runs} runs, {steps} steps inside, {reached} bounds reached");
     // Straight probes reach their bounds; a bound that nothing comes near says something of the contexts.
-    assert!(programs >= 16 && reached * 4 >= programs * 3, "{programs} programs, {reached} bounds reached");
+    assert!(
+        programs >= 16 && reached * 4 >= programs * 3,
+        "{programs} programs, {reached} bounds reached"
+    );
 }

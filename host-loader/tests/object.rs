@@ -165,3 +165,33 @@ fn what_is_wrong_is_said() {
     };
     assert_eq!(Object::parse(&large).unwrap_err(), limit);
 }
+
+/// CO-RE relocations are not resolved against anything: offsets and answers are those the compiler wrote, of the object's
+/// own types. A view of a context that begins as the context does is right.
+#[test]
+fn relocations_of_fields_keep_what_the_compiler_wrote() {
+    let Some(file) = compile("relocatable") else { return };
+    let bytes = std::fs::read(file).expect("clang wrote it");
+    let elf = goblin::elf::Elf::parse(&bytes).expect("an ELF file");
+    let ext = elf
+        .section_headers
+        .iter()
+        .find(|s| elf.shdr_strtab.get_at(s.sh_name) == Some(".BTF.ext"));
+    let ext = &bytes[ext.and_then(|s| s.file_range()).expect("debug information")];
+    // struct btf_ext_header: magic 2, version, flags, header length 4, then offset and length of functions, lines, relocations.
+    let relocations = u32::from_le_bytes(ext[28..32].try_into().expect("four bytes"));
+    assert!(relocations > 0, "clang wrote no relocation");
+
+    let object = Object::parse(&bytes).expect("an object");
+    let program = &object.programs[0];
+    let env = gnomon::env::of_probe(&program.section).expect("a point");
+    let context: Vec<u8> = (0..40).collect();
+    let maps = gnomon::interpret::Maps::new(&object);
+    gnomon::verify::with_stack(|| {
+        let checked = gnomon::cmd::check::check(&mut gnomon::verify::Arena::default(), &object, program, env);
+        let bound = checked.answer.verdict.expect("accepted").totals.insn_bound;
+        gnomon::interpret::run(&maps, program, &context, bound, |_, _, _| {}).expect("it runs");
+    });
+    // vcpu is at 12.
+    assert_eq!(maps.entries(0)[0].value, [12, 13, 14, 15]);
+}

@@ -37,6 +37,14 @@ pub(super) fn memory(scene: &Scene<'_>, why: &Why) -> Option<Reason> {
         ))
         .of(reg)
         .help("test the pointer before use: `if (!p) return 0;`"),
+        _ => return offset(scene, why),
+    })
+}
+
+/// Offsets that are wrong.
+fn offset(scene: &Scene<'_>, why: &Why) -> Option<Reason> {
+    let name = |r: Region| value::region(scene, r, 0);
+    Some(match *why {
         Why::OutOfBounds {
             reg,
             access,

@@ -31,6 +31,26 @@ pub(super) fn pointers(scene: &Scene<'_>, why: &Why) -> Option<Reason> {
         ))
         .of(reg)
         .help("a pointer is read back whole, in 8 bytes, or all of it is overwritten"),
+        Why::PointerLeak { reg } => Reason::new(format!(
+            "the address in r{reg} would become visible to the program's loader"
+        ))
+        .of(reg)
+        .help("addresses may not be stored in maps, returned, or turned into numbers"),
+        Why::PointerCompare { reg } => {
+            Reason::new(format!("compares the pointer in r{reg} with something other than null"))
+                .of(reg)
+                .help("an address would show in the outcome: compare indices, or with null")
+        }
+        Why::DeadFrame { reg } => Reason::new(format!("r{reg} points into the stack of a function that returns"))
+            .of(reg)
+            .help("let the caller pass the address of a variable of its own"),
+        _ => return arithmetic(scene, why),
+    })
+}
+
+fn arithmetic(scene: &Scene<'_>, why: &Why) -> Option<Reason> {
+    let name = |r: Region| value::region(scene, r, 0);
+    Some(match *why {
         Why::PointerArithmetic { reg, op, region } => Reason::new(format!(
             "`{}` on r{reg}, a pointer to {}, leaves no pointer",
             format!("{op:?}").to_lowercase(),
@@ -64,19 +84,6 @@ pub(super) fn pointers(scene: &Scene<'_>, why: &Why) -> Option<Reason> {
         ))
         .of(reg)
         .help("without privileges one instruction adds one kind of thing: write the paths out, or use `--privileged`"),
-        Why::PointerLeak { reg } => Reason::new(format!(
-            "the address in r{reg} would become visible to the program's loader"
-        ))
-        .of(reg)
-        .help("addresses may not be stored in maps, returned, or turned into numbers"),
-        Why::PointerCompare { reg } => {
-            Reason::new(format!("compares the pointer in r{reg} with something other than null"))
-                .of(reg)
-                .help("an address would show in the outcome: compare indices, or with null")
-        }
-        Why::DeadFrame { reg } => Reason::new(format!("r{reg} points into the stack of a function that returns"))
-            .of(reg)
-            .help("let the caller pass the address of a variable of its own"),
         _ => return None,
     })
 }
