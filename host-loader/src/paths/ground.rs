@@ -84,7 +84,7 @@ impl Ground {
         let size = image.symbol_size(facts::SYMBOL).ok_or(GroundError::Facts)?;
         let raw = image.bytes(at, size as usize).ok_or(GroundError::Facts)?;
         let facts: Vec<Fact> = raw.chunks(FACT_BYTES).map_while(Fact::read).collect();
-        let known = |f: &Fact| (facts::COUNTERS..=facts::RUNNING).contains(&f.kind);
+        let known = |f: &Fact| (facts::COUNTERS..=facts::VCPU_RUNNING).contains(&f.kind);
         if facts.len() * FACT_BYTES != raw.len() || !facts.iter().all(known) {
             return Err(GroundError::Facts);
         }
@@ -135,9 +135,9 @@ impl Ground {
         for fact in &self.facts {
             let (at, range) = match fact.kind {
                 facts::LOADED => (cpu.plus(fact.offset), Some(Range::exact(slot))),
-                facts::RUNNING if vector == Vector::Woken => continue,
+                facts::RUNNING | facts::VCPU_RUNNING if vector == Vector::Woken => continue,
                 facts::STATE | facts::RUNNING => (cpu.plus(fact.offset), Range::new(fact.lo, fact.hi)),
-                facts::VCPU => (frame.plus(fact.offset), Range::new(fact.lo, fact.hi)),
+                facts::VCPU | facts::VCPU_RUNNING => (frame.plus(fact.offset), Range::new(fact.lo, fact.hi)),
                 _ => continue,
             };
             if let Some(range) = range {

@@ -20,11 +20,14 @@ pub const VCPU: u32 = 5;
 /// As [`STATE`], while a guest runs.
 pub const RUNNING: u32 = 6;
 
+/// As [`VCPU`], while that vCPU runs.
+pub const VCPU_RUNNING: u32 = 7;
+
 /// One fact; the constants above say what its fields mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Fact {
-    /// [`COUNTERS`] to [`RUNNING`].
+    /// [`COUNTERS`] to [`VCPU_RUNNING`].
     pub kind: u32,
     /// Bytes of the number: 1, 2, 4 or 8.
     pub size: u32,

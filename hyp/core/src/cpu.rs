@@ -146,6 +146,8 @@ pub struct Vm {
     pub vcpus: u8,
     /// SYSTEM_RESET starts it again.
     pub restart: bool,
+    /// SPIs of the board that are this VM's, bit by bit from INTID 32.
+    pub spis: [u32; BOARD_SPIS / 32],
     /// Name from the manifest, for reports.
     pub name: [u8; hyp_abi::config::NAME_LEN],
 }
@@ -169,6 +171,7 @@ impl Vm {
             id: 0,
             vcpus: 1,
             restart: false,
+            spis: [0; BOARD_SPIS / 32],
             name: [0; hyp_abi::config::NAME_LEN],
         }
     }
@@ -223,7 +226,7 @@ pub struct Cpu {
     pub idle: bool,
     /// What a switch must save and load besides what it always does, as bits of [`rare`].
     pub rare: u32,
-    /// VMs, as bits, that stopped in this exit: what they leave behind is cleared before the next guest runs.
+    /// VMs, as bits, that have stopped and left something behind: it is cleared in a stay of its own, soon ([`crate::dispatch::irq::SWEEP`]).
     pub hazard: u32,
     /// Run queue over the slots.
     pub sched: Sched,
@@ -317,6 +320,15 @@ impl Cpu {
         self.mail.started();
         self.ipc.started(usize::from(vcpu.vm));
         let _ = self.sched.wake(slot);
+    }
+
+    /// SPI `intid` of the board is that of VM `vm`. `None` if one of them does not exist.
+    pub fn give_spi(&mut self, intid: u32, vm: u8) -> Option<()> {
+        let index = intid.checked_sub(32)?;
+        *self.spi_owner.get_mut(index as usize)? = vm;
+        let spis = &mut self.vms.get_mut(usize::from(vm))?.spis;
+        *spis.get_mut(index as usize / 32)? |= 1 << (index % 32);
+        Some(())
     }
 
     /// A vCPU that is not loaded got an interrupt: wakes it if it waits for one.

@@ -51,6 +51,12 @@ impl Frame {
         self.words[N] = value;
     }
 
+    /// x0–x30.
+    #[inline]
+    pub fn registers(&self) -> [u64; FRAME_WORDS - 1] {
+        core::array::from_fn(|n| self.words[n])
+    }
+
     /// The message registers, x2–x7.
     #[inline(always)]
     pub const fn message(&self) -> [u64; hyp_abi::IPC_WORDS] {

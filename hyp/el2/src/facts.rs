@@ -4,10 +4,10 @@
 use core::mem::offset_of;
 
 use hyp_abi::PathId;
-use hyp_abi::facts::{COUNTERS, FRAMES, Fact, LOADED, RUNNING, STATE, VCPU};
+use hyp_abi::facts::{COUNTERS, FRAMES, Fact, LOADED, RUNNING, STATE, VCPU, VCPU_RUNNING};
 use hyp_core::cpu::{Cpu, PathStat, VCPU_SLOTS};
 use hyp_core::sched::Sched;
-use hyp_core::vcpu::Vcpu;
+use hyp_core::vcpu::{Run, Vcpu};
 
 use crate::state::State;
 
@@ -25,7 +25,7 @@ const fn cpu(kind: u32, size: u32, field: usize, lo: u64, hi: u64) -> Fact {
 #[used]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".gnomon.facts")]
-static GNOMON_PATH_FACTS: [Fact; 7] = [
+static GNOMON_PATH_FACTS: [Fact; 8] = [
     cpu(
         COUNTERS,
         8,
@@ -42,10 +42,10 @@ static GNOMON_PATH_FACTS: [Fact; 7] = [
     ),
     // A guest runs, so a vCPU is loaded: `world::switch` sets both.
     cpu(LOADED, 4, offset_of!(Cpu, loaded), 0, VCPU_SLOTS as u64 - 1),
-    // Set where a VM stops, taken by `exit_slow` before the stay ends.
-    cpu(STATE, 4, offset_of!(Cpu, hazard), 0, 0),
     // Taken by `schedule` at the end of every stay that may set it; boot enters the first guest that way, too.
     cpu(STATE, 1, offset_of!(Cpu, sched) + offset_of!(Sched, changed), 0, 0),
+    // Set in the stay that ends the system.
+    cpu(STATE, 1, offset_of!(Cpu, off), 0, 0),
     // Nobody idles while a guest runs: `schedule` clears it when it finds one.
     cpu(RUNNING, 1, offset_of!(Cpu, idle), 0, 0),
     // Set at boot from the checked configuration, never changed.
@@ -55,5 +55,13 @@ static GNOMON_PATH_FACTS: [Fact; 7] = [
         offset: offset_of!(Vcpu, vm) as u64,
         lo: 0,
         hi: VCPU_SLOTS as u64 - 1,
+    },
+    // Who runs is ready: whoever wakes a vCPU says so, and only those that are awake are chosen.
+    Fact {
+        kind: VCPU_RUNNING,
+        size: 1,
+        offset: offset_of!(Vcpu, run) as u64,
+        lo: Run::Ready as u64,
+        hi: Run::Ready as u64,
     },
 ];

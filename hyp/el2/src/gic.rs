@@ -1,6 +1,7 @@
 //! The board's GICv3: all interrupts come to EL2 as group 1, priority drop and deactivation apart.
 
-use hyp_core::dispatch::irq::CROSS_CPU;
+use hyp_core::cpu::BOARD_SPIS;
+use hyp_core::dispatch::irq::{CROSS_CPU, SWEEP};
 
 use crate::board::{self, DISTRIBUTOR};
 use crate::reg::{isb, sysreg};
@@ -33,6 +34,8 @@ const GICD_TYPER: u64 = 4;
 const GICD_IGROUPR: u64 = 0x80;
 const GICD_ISENABLER: u64 = 0x100;
 const GICD_ICENABLER: u64 = 0x180;
+const GICD_ISPENDR: u64 = 0x200;
+const GICD_ICACTIVER: u64 = 0x380;
 const GICD_IPRIORITYR: u64 = 0x400;
 const GICD_ICFGR: u64 = 0xc00;
 const GICD_IROUTER: u64 = 0x6000;
@@ -49,9 +52,9 @@ const WAKER_SLEEP: u32 = 1 << 1;
 const WAKER_ASLEEP: u32 = 1 << 2;
 /// All interrupts at one priority: EL2 never takes one inside another.
 const PRIORITY_4: u32 = 0xa0a0_a0a0;
-/// The first four SGIs: messages of other CPUs, at a lower priority.
-const PRIORITY_SGIS: u32 = 0xa0a0_a0c0;
-const _: () = assert!(CROSS_CPU == 0);
+/// The first four SGIs: messages of other CPUs, at a lower priority, and what can wait for all others.
+const PRIORITY_SGIS: u32 = 0xa0a0_e0c0;
+const _: () = assert!(CROSS_CPU == 0 && SWEEP == 1);
 /// ICC_PMR_EL1: every interrupt comes; or those above messages alone.
 const PMR_ALL: u64 = 0xff;
 const PMR_SHIELD: u64 = 0xb0;
@@ -123,6 +126,27 @@ pub fn enable_spi(intid: u32, edge: bool, cpu: u64) {
 /// Disables SPI `intid`: its VM has stopped.
 pub fn disable_spi(intid: u32) {
     DISTRIBUTOR.write32(GICD_ICENABLER + 4 * u64::from(intid / 32), 1 << (intid % 32));
+}
+
+/// Disables the SPIs that are bits of `spis`, from INTID 32: their VM has stopped.
+pub fn disable_spis(spis: &[u32; BOARD_SPIS / 32]) {
+    each_word(GICD_ICENABLER, spis);
+}
+
+/// Deactivates the SPIs that are bits of `spis`, from INTID 32.
+pub fn end_spis(spis: &[u32; BOARD_SPIS / 32]) {
+    each_word(GICD_ICACTIVER, spis);
+}
+
+fn each_word(register: u64, spis: &[u32; BOARD_SPIS / 32]) {
+    for (n, bits) in (1..).zip(spis) {
+        DISTRIBUTOR.write32(register + 4 * n, *bits);
+    }
+}
+
+/// Makes SPI `intid` pending.
+pub fn pend_spi(intid: u32) {
+    DISTRIBUTOR.write32(GICD_ISPENDR + 4 * u64::from(intid / 32), 1 << (intid % 32));
 }
 
 /// Interrupts CPU `cpu` (affinity 0.0.0.cpu) by SGI `intid`.

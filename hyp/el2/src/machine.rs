@@ -1,19 +1,18 @@
 //! The hardware behind `hyp_core::dispatch::Machine`: one register or one device action each.
 
 use embassy_time::Instant;
-use heapless::Deque;
-use hyp_abi::console::{Demux, Event, Stream};
-use hyp_abi::record::StreamKind;
+use hyp_abi::console::Stream;
 use hyp_core::config::Config;
-use hyp_core::dispatch::Machine;
-use hyp_core::dispatch::irq::CROSS_CPU;
+use hyp_core::cpu::BOARD_SPIS;
+use hyp_core::dispatch::{Machine, Report};
+use hyp_core::dispatch::irq::{CONSOLE as CONSOLE_SPI, CROSS_CPU};
 use hyp_core::pmu::{Identity, Pmu};
 use hyp_core::vcpu::Vcpu;
 use hyp_core::vgic::{LRS_MAX, Lr, LrFile, hcr};
 
 use crate::board::{self, Redistributor};
 use crate::reg::{isb, sysreg};
-use crate::uart::CONSOLE;
+use crate::uart::{CONSOLE, Uart};
 use crate::{gic, memory, pmu, time, world};
 
 sysreg! {
@@ -49,8 +48,6 @@ sysreg! {
 pub const LIST_REGISTERS: u32 = LRS_MAX as u32;
 /// The bits of [`LIST_REGISTERS`].
 pub const USABLE: u32 = (1 << LIST_REGISTERS) - 1;
-/// Received bytes kept between the console's interrupt and their guest.
-const RECEIVED: usize = 64;
 
 /// Devices of this CPU that the dispatcher reaches.
 pub struct Board {
@@ -58,8 +55,6 @@ pub struct Board {
     pub redistributor: Redistributor,
     /// The boot configuration, from which VMs start again.
     pub config: Option<Config<'static>>,
-    demux: Demux,
-    received: Deque<(u8, u8), RECEIVED>,
 }
 
 impl Board {
@@ -68,8 +63,6 @@ impl Board {
         Self {
             redistributor: board::redistributor(0),
             config: None,
-            demux: Demux::new(),
-            received: Deque::new(),
         }
     }
 }
@@ -239,6 +232,14 @@ impl Machine for Board {
         gic::disable_spi(intid);
     }
 
+    fn disable_spis(&mut self, spis: &[u32; BOARD_SPIS / 32]) {
+        gic::disable_spis(spis);
+    }
+
+    fn end_spis(&mut self, spis: &[u32; BOARD_SPIS / 32]) {
+        gic::end_spis(spis);
+    }
+
     fn id_register(&self, index: u32) -> u64 {
         match index {
             32 => PFR0::read(),
@@ -274,24 +275,14 @@ impl Machine for Board {
         CONSOLE.with(|uart| uart.put(Stream::Vm(vm), byte));
     }
 
-    fn console_interrupt(&mut self) {
-        let Self { demux, received, .. } = self;
-        CONSOLE.with(|uart| {
-            uart.interrupt(|byte| {
-                if let Some(Event::Data(Stream::Vm(vm), byte)) = demux.push(byte) {
-                    // A full buffer means the guest's own FIFO overran long ago.
-                    let _ = received.push_back((vm, byte));
-                }
-            });
-        });
+    fn console_interrupt(&mut self) -> Option<(u8, u8)> {
+        CONSOLE.with(Uart::interrupt)
     }
 
-    fn console_take(&mut self) -> Option<(u8, u8)> {
-        self.received.pop_front()
-    }
-
-    fn report(&mut self, kind: StreamKind, payload: &[u8]) {
-        CONSOLE.with(|uart| uart.record(kind, payload));
+    fn report(&mut self, report: &Report) {
+        CONSOLE.with(|uart| uart.report(report));
+        // The transmitter interrupts when it has sent something: here it has not yet.
+        gic::pend_spi(CONSOLE_SPI);
     }
 
     fn write_guest(&mut self, pa: u64, bytes: &[u8]) {

@@ -315,7 +315,7 @@ fn device(cpu: &mut Cpu, pool: &mut Pool, stage2: &mut Stage2, device: &Device) 
     if edge {
         owner.vgic.set_edge(device.intid);
     }
-    *cpu.spi_owner.get_mut(device.intid.checked_sub(32)? as usize)? = device.vm as u8;
+    cpu.give_spi(device.intid, device.vm as u8)?;
     gic::enable_spi(device.intid, edge, cpu.id.into());
     Some(())
 }

@@ -8,7 +8,10 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use heapless::Deque;
-use hyp_abi::console::{Mux, Stream};
+use hyp_abi::VMS_MAX;
+use hyp_abi::console::{Demux, Event, Mux, Stream};
+use hyp_abi::record::{StreamKind, VmStopped};
+use hyp_core::dispatch::Report;
 
 use crate::board::PL011;
 use crate::percpu::CPUS;
@@ -31,14 +34,20 @@ const INT_RT: u32 = 1 << 6;
 const LCR_FIFO: u32 = 1 << 4 | 0b11 << 5;
 const CR_ON: u32 = 1 | 1 << 8 | 1 << 9;
 
-/// Bytes waiting for the transmitter: room for the report of a fault of each of four VMs at once.
+/// Bytes waiting for the transmitter.
 const RING: usize = 4096;
 /// Most bytes one console byte becomes (select a stream, escape a byte).
 const ENCODED_MAX: usize = 4;
-/// Most bytes moved to or from the FIFO in one exit: the PL011's FIFO is 16 or 32 deep.
-const BURST: usize = 32;
+/// Most bytes moved to the FIFO in one exit: the PL011's FIFO is 16 or 32 deep.
+const BURST: usize = 16;
+/// Records waiting to be sent: one of each VM's end, and as many of restarts.
+const REPORTS: usize = 2 * VMS_MAX;
+/// A record's next byte joins the ring while fewer wait there: enough for a burst.
+const FEED: usize = 8;
+/// Kind and length, before the payload.
+const HEAD: usize = 3;
 
-/// The console, which all CPUs write to by turns. The longest turn is a console interrupt: [`BURST`] bytes each way.
+/// The console, which all CPUs write to by turns. The longest turn is a console interrupt: [`BURST`] bytes.
 pub struct Shared {
     turns: Turns,
     /// Bytes that the ring had room for after the last turn.
@@ -76,10 +85,33 @@ impl Shared {
     }
 }
 
+/// A record that is being sent, or waits to be.
+struct Waiting {
+    head: [u8; HEAD],
+    payload: [u8; VmStopped::SIZE],
+    len: usize,
+    sent: usize,
+}
+
+impl Waiting {
+    /// The next byte; `None`: all is sent.
+    fn next(&mut self) -> Option<u8> {
+        let at = self.sent;
+        self.sent += 1;
+        match at.checked_sub(HEAD) {
+            None => self.head.get(at).copied(),
+            Some(at) if at < self.len => self.payload.get(at).copied(),
+            Some(_) => None,
+        }
+    }
+}
+
 /// The transmitter's state.
 pub struct Uart {
     mux: Mux,
     ring: Deque<u8, RING>,
+    reports: Deque<Waiting, REPORTS>,
+    demux: Demux,
 }
 
 impl Uart {
@@ -88,6 +120,8 @@ impl Uart {
         Self {
             mux: Mux::new(),
             ring: Deque::new(),
+            reports: Deque::new(),
+            demux: Demux::new(),
         }
     }
 
@@ -119,8 +153,26 @@ impl Uart {
         }
     }
 
-    /// Sends one record of the hypervisor stream. One turn: no other CPU's record may come between its bytes.
-    pub fn record(&mut self, kind: hyp_abi::record::StreamKind, payload: &[u8]) {
+    /// Has a record sent behind what waits already, a few bytes with each of the transmitter's interrupts. More records than
+    /// [`REPORTS`] can only be restarts: they are not told.
+    pub fn report(&mut self, report: &Report) {
+        let (kind, payload, len) = report.encode();
+        let [low, high, ..] = (len as u32).to_le_bytes();
+        let keeps_room = matches!(report, Report::Stopped(_)) || self.reports.len() < VMS_MAX;
+        if keeps_room {
+            let _ = self.reports.push_back(Waiting {
+                head: [kind as u8, low, high],
+                payload,
+                len,
+                sent: 0,
+            });
+        }
+        PL011.write32(IMSC, INT_RX | INT_RT | INT_TX);
+    }
+
+    /// Sends one record of the hypervisor stream now: only when the machine is about to stop.
+    pub fn record(&mut self, kind: StreamKind, payload: &[u8]) {
+        self.flush();
         let [low, high, ..] = (payload.len() as u32).to_le_bytes();
         for byte in [kind as u8, low, high] {
             self.put(Stream::Hypervisor, byte);
@@ -130,16 +182,17 @@ impl Uart {
         }
     }
 
-    /// Serves the interrupt: refills the FIFO and hands up to [`BURST`] received bytes to `take`.
-    pub fn interrupt(&mut self, mut take: impl FnMut(u8)) {
+    /// Serves the interrupt: refills the FIFO. A received byte and the VM it is for; while there are more, the interrupt stays due.
+    pub fn interrupt(&mut self) -> Option<(u8, u8)> {
         // The receive interrupts end by reading (DDI 0183 §2.8): cleared here, they would not come back for bytes left in the FIFO.
         PL011.write32(ICR, PL011.read32(MIS) & !(INT_RX | INT_RT));
         self.pump();
-        for _ in 0..BURST {
-            if PL011.read32(FR) & FR_RXFE != 0 {
-                break;
-            }
-            take(PL011.read32(DR) as u8);
+        if PL011.read32(FR) & FR_RXFE != 0 {
+            return None;
+        }
+        match self.demux.push(PL011.read32(DR) as u8)? {
+            Event::Data(Stream::Vm(vm), byte) => Some((vm, byte)),
+            _ => None,
         }
     }
 
@@ -148,22 +201,42 @@ impl Uart {
             if PL011.read32(FR) & FR_TXFF != 0 {
                 return;
             }
+            self.feed();
             match self.ring.pop_front() {
                 Some(raw) => PL011.write32(DR, raw.into()),
                 None => break,
             }
         }
-        if self.ring.is_empty() {
+        if self.ring.is_empty() && self.reports.is_empty() {
             PL011.write32(IMSC, INT_RX | INT_RT);
         }
     }
 
-    /// Waits until everything has left the ring: only when the machine is about to stop.
+    /// One byte of the first record that waits joins the ring.
+    fn feed(&mut self) {
+        if self.ring.len() >= FEED {
+            return;
+        }
+        let Some(report) = self.reports.front_mut() else { return };
+        match report.next() {
+            None => drop(self.reports.pop_front()),
+            Some(byte) => {
+                for &raw in self.mux.encode(Stream::Hypervisor, byte).as_slice() {
+                    let _ = self.ring.push_back(raw);
+                }
+            }
+        }
+    }
+
+    /// Waits until everything has left: only when the machine is about to stop.
     pub fn flush(&mut self) {
-        while let Some(raw) = self.ring.pop_front() {
+        while !(self.ring.is_empty() && self.reports.is_empty()) {
+            self.feed();
             // Each byte leaves in bounded time, and no VM runs any more.
             while PL011.read32(FR) & FR_TXFF != 0 {}
-            PL011.write32(DR, raw.into());
+            if let Some(raw) = self.ring.pop_front() {
+                PL011.write32(DR, raw.into());
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use core::arch::{asm, global_asm};
 use hyp_abi::call::FID_BASE;
 use hyp_abi::{Call, PathId, VMS_MAX};
 use hyp_core::cpu::{Cpu, Deferred, PathStat, VCPU_SLOTS, Vm, rare};
-use hyp_core::dispatch::irq::CROSS_CPU;
+use hyp_core::dispatch::irq::{CROSS_CPU, SWEEP};
 use hyp_core::dispatch::{Next, Services, direct, fast, hypercall, peak, schedule, slow};
 use hyp_core::exit::Esr;
 use hyp_core::mail::Mail;
@@ -400,11 +400,16 @@ extern "C" fn exit_slow(this: *mut State) -> ! {
     resume(state, path)
 }
 
-/// What stopped VMs leave behind: their probes go.
+/// What stopped VMs leave behind goes in a stay of its own, which is asked for here: no other is the longer for it.
 #[cold]
 fn hazard(state: &mut State) {
-    let stopped = core::mem::take(&mut state.cpu.hazard);
-    state.services.stopped(&state.cpu, &mut state.board, stopped);
+    let State { cpu, board, services } = state;
+    if cpu.deferred == Deferred::Irq(SWEEP) {
+        let stopped = core::mem::take(&mut cpu.hazard);
+        services.stopped(cpu, board, stopped);
+    } else {
+        crate::gic::send(SWEEP, cpu.id);
+    }
 }
 
 /// Finds who goes on, and goes there: to a guest, to sleep, or nowhere.

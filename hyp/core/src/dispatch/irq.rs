@@ -14,13 +14,15 @@ use crate::vcpu::Run;
 /// EL2's own timer.
 const HYP_TIMER: u32 = 26;
 /// Physical console.
-const CONSOLE: u32 = 33;
+pub const CONSOLE: u32 = 33;
 
 /// SGI by which CPUs tell one another to look at their mail.
 pub const CROSS_CPU: u32 = 0;
+/// SGI by which a CPU tells itself to clear what stopped VMs have left behind: of lower priority than any other interrupt.
+pub const SWEEP: u32 = 1;
 /// First SPI.
 const FIRST_SPI: u32 = 32;
-/// Most received bytes one console interrupt hands out: what the receive buffer holds.
+/// Most bytes that one order of another CPU hands out.
 const TAKE_MAX: usize = 64;
 
 /// Serves the acknowledged interrupt `intid`.
@@ -115,28 +117,24 @@ fn alarm<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     }
 }
 
-/// Bytes from the console go to the UART of the VM they are for.
+/// A byte from the console goes to the UART of the VM it is for.
 fn console<M: Machine>(cpu: &mut Cpu, m: &mut M) {
-    m.console_interrupt();
-    for _ in 0..TAKE_MAX {
-        let Some((to, byte)) = m.console_take() else { break };
-        cpu.focus = to;
-        let Some(vm) = cpu.vms.get_mut(usize::from(to)) else {
-            continue;
-        };
-        if vm.alive {
-            vm.uart.receive(byte);
-            received(cpu, m, PathId::IrqUart, to.into());
-            continue;
-        }
-        let known = cpu.mail.vm(to);
-        if let Some((known, (there, slot))) = known.and_then(|k| Some((k, k.place(0)?)))
-            && there != cpu.id
-        {
-            known.type_key(byte);
-            cpu.mail.send_order(there, slot, order::KEYS);
-            m.kick(there);
-        }
+    let Some((to, byte)) = m.console_interrupt() else {
+        return;
+    };
+    cpu.focus = to;
+    let Some(vm) = cpu.vms.get_mut(usize::from(to)) else { return };
+    if vm.alive {
+        vm.uart.receive(byte);
+        return received(cpu, m, PathId::IrqUart, to.into());
+    }
+    let known = cpu.mail.vm(to);
+    if let Some((known, (there, slot))) = known.and_then(|k| Some((k, k.place(0)?)))
+        && there != cpu.id
+    {
+        known.type_key(byte);
+        cpu.mail.send_order(there, slot, order::KEYS);
+        m.kick(there);
     }
 }
 

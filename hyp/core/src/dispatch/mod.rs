@@ -26,9 +26,10 @@ pub use slow::{Next, schedule};
 
 use embassy_time::Instant;
 use hyp_abi::PathId;
-use hyp_abi::record::StreamKind;
+use hyp_abi::record::{StreamKind, VmStopped};
 
 use crate::pmu::{Identity, Pmu};
+use crate::cpu::BOARD_SPIS;
 use crate::vcpu::Frame;
 use crate::vgic::LrFile;
 
@@ -68,6 +69,10 @@ pub trait Machine: LrFile + Points {
     fn timer_line(&self, intid: u32) -> bool;
     /// Forgets interrupts of SPI `intid` for good: its VM has stopped.
     fn disable_spi(&mut self, intid: u32);
+    /// [`Machine::disable_spi`] of many, bit by bit from INTID 32.
+    fn disable_spis(&mut self, spis: &[u32; BOARD_SPIS / 32]);
+    /// These, as bits from INTID 32, are active no more.
+    fn end_spis(&mut self, spis: &[u32; BOARD_SPIS / 32]);
     /// Identification register of CRm × 8 + Op2 = `index` (Op0 3, Op1 0, CRn 0).
     fn id_register(&self, index: u32) -> u64;
     /// What the core says of its performance monitors.
@@ -80,12 +85,11 @@ pub trait Machine: LrFile + Points {
     fn console_room(&self) -> bool;
     /// Sends a byte of a VM's console.
     fn console_put(&mut self, vm: u8, byte: u8);
-    /// Serves the console's interrupt; afterwards [`Machine::console_take`] gives what came.
-    fn console_interrupt(&mut self);
-    /// A received byte and the VM it is for.
-    fn console_take(&mut self) -> Option<(u8, u8)>;
-    /// Sends a record of the hypervisor stream.
-    fn report(&mut self, kind: StreamKind, payload: &[u8]);
+    /// Serves the console's interrupt: sends a little of what waits. A received byte and the VM it is for; if there are more, the interrupt is
+    /// due again.
+    fn console_interrupt(&mut self) -> Option<(u8, u8)>;
+    /// Has a record sent on the hypervisor stream, behind what waits already: nothing is waited for.
+    fn report(&mut self, report: &Report);
     /// Copies to a guest's memory; `pa` comes from `Vm::buffer`.
     fn write_guest(&mut self, pa: u64, bytes: &[u8]);
     /// Copies from a guest's memory; `pa` comes from `Vm::buffer`.
@@ -107,6 +111,36 @@ pub trait Machine: LrFile + Points {
     fn power_off(&mut self);
     /// Takes log bytes: (bytes, frames lost).
     fn log_read(&mut self, out: &mut [u8]) -> (usize, u64);
+}
+
+/// What the hypervisor tells the host of its own accord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A VM has stopped.
+    Stopped(VmStopped),
+    /// A VM starts again.
+    Restarted {
+        /// Its number.
+        vm: u32,
+    },
+}
+
+impl Report {
+    /// Kind, bytes and their number of the record.
+    pub fn encode(&self) -> (StreamKind, [u8; VmStopped::SIZE], usize) {
+        let mut bytes = [0; VmStopped::SIZE];
+        match self {
+            Self::Stopped(record) => {
+                let _ = record.write(&mut bytes);
+                (StreamKind::VmStopped, bytes, VmStopped::SIZE)
+            }
+            Self::Restarted { vm } => {
+                let [a, b, c, d] = vm.to_le_bytes();
+                [bytes[0], bytes[1], bytes[2], bytes[3]] = [a, b, c, d];
+                (StreamKind::VmRestarted, bytes, size_of::<u32>())
+            }
+        }
+    }
 }
 
 /// A change of vCPU: VM and vCPU that ran and that run next.

@@ -1,10 +1,10 @@
 //! PSCI power calls and the end of a VM.
 
-use hyp_abi::record::{StopCause, StreamKind, VmStopped};
+use hyp_abi::record::{StopCause, VmStopped};
 use hyp_abi::{PathId, Rights};
 use probe_vm::points::{Block, Cause};
 
-use super::{Machine, restart, slow, smp};
+use super::{Machine, Report, restart, slow, smp};
 use crate::cpu::{Cpu, NO_SLOT};
 use crate::exit::fault_ipa;
 use crate::mail::{VCPUS_PER_VM, VmMail, order};
@@ -117,7 +117,7 @@ pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
     let slot = cpu.loaded as usize;
     let Some((vcpu, _)) = cpu.running() else { return };
     let (id, index) = (vcpu.id, vcpu.index);
-    let mut record = VmStopped {
+    let record = VmStopped {
         vm: id.into(),
         vcpu: index.into(),
         cause: cause as u32,
@@ -128,15 +128,9 @@ pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
         elr: m.pc(),
         spsr: m.spsr(),
         sp_el1: m.sp_el1(),
-        x: [0; 31],
+        x: vcpu.frame.registers(),
     };
-    for (n, x) in (0..).zip(record.x.iter_mut()) {
-        *x = vcpu.frame.get(n);
-    }
-    let mut bytes = [0; VmStopped::SIZE];
-    if record.write(&mut bytes).is_some() {
-        m.report(StreamKind::VmStopped, &bytes);
-    }
+    m.report(&Report::Stopped(record));
     quiet(cpu, m, slot, Run::Stopped);
     m.vcpu_block(PathId::PsciPower, Block::Off as u32, u32::MAX);
     let faulted = !matches!(cause, StopCause::PowerOff) && code != 0
@@ -192,11 +186,7 @@ fn ended<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
         vm.alive = false;
         vm.faulted = mail.vm(id).is_some_and(VmMail::faulted);
         cpu.off |= mail.stopped();
-        for (intid, owner) in (32..).zip(cpu.spi_owner) {
-            if owner == id {
-                m.disable_spi(intid);
-            }
-        }
+        m.disable_spis(&vm.spis);
     }
     cpu.hazard |= 1 << id;
     partners(cpu, m, usize::from(id));

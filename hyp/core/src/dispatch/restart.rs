@@ -5,9 +5,8 @@
 //! bounded, interrupts are taken between two pieces, and no other exit pays for it.
 
 use hyp_abi::PathId;
-use hyp_abi::record::StreamKind;
 
-use super::{Machine, fast, power};
+use super::{Machine, Report, fast, power};
 use crate::cpu::Cpu;
 use crate::mail::VCPUS_PER_VM;
 use crate::psci::Power;
@@ -28,7 +27,7 @@ pub(super) fn begin<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
     vcpu.restarting = Some(0);
     power::unload(cpu, m, slot);
     let _ = cpu.sched.wake(slot);
-    m.report(StreamKind::VmRestarted, &u32::from(id).to_le_bytes());
+    m.report(&Report::Restarted { vm: id.into() });
 }
 
 /// One piece of the running vCPU's restart; `None` if it is in none.
@@ -50,18 +49,14 @@ pub(super) fn step<M: Machine>(cpu: &mut Cpu, m: &mut M) -> Option<PathId> {
     vcpu.restarting = None;
     vm.vgic.reset();
     vm.uart = crate::pl011::Pl011::new();
-    let (entry, x0) = (vm.entry, vm.x0);
+    let (entry, x0, spis) = (vm.entry, vm.x0, vm.spis);
     vcpu.start(entry, x0);
     vcpu.run = Run::Ready;
     known.set_resetting(false);
     known.set_power(0, Power::On);
     cpu.ipc.started(usize::from(id));
     // Devices' interrupts that the last life has not ended.
-    for (intid, owner) in (32..).zip(cpu.spi_owner) {
-        if owner == id {
-            m.deactivate(intid);
-        }
-    }
+    m.end_spis(&spis);
     power::unload(cpu, m, usize::from(id));
     Some(PathId::PsciPower)
 }

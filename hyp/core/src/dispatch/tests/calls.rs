@@ -166,7 +166,7 @@ fn a_vm_that_exits_stops_alone() {
     for (code, faulted) in [(0, false), (3, true)] {
         let mut s = System::new();
         s.cpu.fp_owner = 0;
-        s.cpu.spi_owner[5] = 0;
+        s.cpu.give_spi(37, 0);
         s.hvc(Call::VmExit.fid(), &[code]);
         assert_eq!(s.cpu.vcpus[0].run, Run::Stopped);
         assert_eq!((s.cpu.vms[0].alive, s.cpu.vms[0].faulted), (false, faulted));

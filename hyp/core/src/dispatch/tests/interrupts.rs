@@ -66,7 +66,7 @@ fn spurious_and_unknown_interrupts_change_nothing() {
 #[test]
 fn a_devices_interrupt_goes_to_its_owner_wherever_that_is() {
     let mut s = System::new();
-    s.cpu.spi_owner[3] = 1;
+    s.cpu.give_spi(35, 1);
     s.cpu.vms[1].vgic.link_hardware(35);
     s.enable(1, 35, false);
     s.waits(1);

@@ -15,8 +15,8 @@ use hyp_abi::rights::ChannelRights;
 use hyp_abi::{Call, PathId, Rights, Status};
 
 use super::hypercall::{PathBudget, Services};
-use super::{Machine, Points};
-use crate::cpu::{Cpu, Deferred, Vm};
+use super::{Machine, Points, Report};
+use crate::cpu::{BOARD_SPIS, Cpu, Deferred, Vm};
 use crate::ipc::EndSpec;
 use crate::mail::Mail;
 use crate::pmu::{Identity, Pmu};
@@ -140,6 +140,11 @@ impl Machine for Board {
     fn timer_line(&self, _: u32) -> bool {
         self.timer_line
     }
+    fn disable_spis(&mut self, spis: &[u32; BOARD_SPIS / 32]) {
+        let is = |i: &u32| spis[*i as usize / 32] >> (i % 32) & 1 != 0;
+        self.disabled.extend((0..BOARD_SPIS as u32).filter(is).map(|i| i + 32));
+    }
+    fn end_spis(&mut self, _: &[u32; BOARD_SPIS / 32]) {}
     fn disable_spi(&mut self, intid: u32) {
         self.disabled.push(intid);
     }
@@ -161,12 +166,12 @@ impl Machine for Board {
     fn console_put(&mut self, vm: u8, byte: u8) {
         self.printed.push((vm, byte));
     }
-    fn console_interrupt(&mut self) {}
-    fn console_take(&mut self) -> Option<(u8, u8)> {
+    fn console_interrupt(&mut self) -> Option<(u8, u8)> {
         (!self.typed.is_empty()).then(|| self.typed.remove(0))
     }
-    fn report(&mut self, kind: StreamKind, payload: &[u8]) {
-        self.reports.push((kind, payload.to_vec()));
+    fn report(&mut self, report: &Report) {
+        let (kind, bytes, len) = report.encode();
+        self.reports.push((kind, bytes[..len].to_vec()));
     }
     fn write_guest(&mut self, pa: u64, bytes: &[u8]) {
         self.written.push((pa, bytes.to_vec()));
