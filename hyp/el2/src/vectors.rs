@@ -393,18 +393,19 @@ const NOTIFY: u8 = Call::Notify as u8;
 
 extern "C" fn exit_slow(this: *mut State) -> ! {
     let state = state(this);
+    let sweeps = state.cpu.deferred == Deferred::Irq(SWEEP);
     let path = slow::serve(&mut state.cpu, &mut state.board, &mut state.services);
     if state.cpu.hazard != 0 {
-        hazard(state);
+        hazard(state, sweeps);
     }
     resume(state, path)
 }
 
 /// What stopped VMs leave behind goes in a stay of its own, which is asked for here: no other is the longer for it.
 #[cold]
-fn hazard(state: &mut State) {
+fn hazard(state: &mut State, sweeps: bool) {
     let State { cpu, board, services } = state;
-    if cpu.deferred == Deferred::Irq(SWEEP) {
+    if sweeps {
         let stopped = core::mem::take(&mut cpu.hazard);
         services.stopped(cpu, board, stopped);
     } else {
@@ -458,7 +459,7 @@ extern "C" fn exit_woken(this: *mut State, entry: u64) -> ! {
     state.cpu.deferred = Deferred::Irq(intid);
     let path = hyp_core::dispatch::irq::serve(&mut state.cpu, &mut state.board, intid);
     if state.cpu.hazard != 0 {
-        hazard(state);
+        hazard(state, intid == SWEEP);
     }
     resume(state, path)
 }
