@@ -1,7 +1,7 @@
 //! Registers that distributor and redistributors share in form, and the distributor's own (IHI 0069H 12.9).
 
 use super::lr::LrFile;
-use super::{INTIDS, SPI_WORDS, Vgic, WORDS, split};
+use super::{INTIDS, SPI_WORDS, View, WORDS, split};
 
 const CTLR: u32 = 0x000;
 const TYPER: u32 = 0x004;
@@ -51,13 +51,13 @@ pub(super) const fn id_register(part: u8, offset: u32) -> u32 {
     }
 }
 
-impl Vgic {
+impl View {
     /// Reads the word at `offset` if it is one below the arrays: GICD_CTLR, GICD_TYPER, GICD_IIDR. *Hot.*
     #[inline(always)]
     pub fn dist_peek(&self, offset: u32) -> Option<u32> {
         match offset {
             TYPER => Some(TYPER_VALUE),
-            CTLR => Some(self.groups() | CTLR_ARE | CTLR_DS),
+            CTLR => Some(self.books.groups() | CTLR_ARE | CTLR_DS),
             IIDR => Some(IIDR_VALUE),
             0..0x80 => Some(0),
             _ => None,
@@ -75,23 +75,23 @@ impl Vgic {
         self.books.word_mut(index as usize + 1).enable_quiet(bits)
     }
 
-    /// Reads `size` (1, 2, 4, 8) bytes of the distributor at `offset`. `loaded`: the vCPU's list registers are `live`. Accesses that the
-    /// architecture does not define read as zero.
+    /// Reads `size` (1, 2, 4, 8) bytes of the distributor at `offset`. Accesses that the architecture does not define read
+    /// as zero.
     #[inline]
-    pub fn dist_read<L: LrFile>(&self, offset: u32, size: u8, loaded: bool, live: &L) -> u64 {
+    pub fn dist_read<L: LrFile>(&self, offset: u32, size: u8, lrs: &L) -> u64 {
         match self.dist_peek(offset) {
             Some(value) if size == 4 => value.into(),
-            _ => self.dist_read_array(offset, size, loaded, live),
+            _ => self.dist_read_array(offset, size, lrs),
         }
     }
 
     #[inline(never)]
-    fn dist_read_array<L: LrFile>(&self, offset: u32, size: u8, loaded: bool, live: &L) -> u64 {
+    fn dist_read_array<L: LrFile>(&self, offset: u32, size: u8, lrs: &L) -> u64 {
         match (offset, size) {
             (ROUTER..ROUTER_END, 4 | 8) => self.router(offset),
             (ID_BASE.., 4) => u64::from(id_register(0x92, offset)),
             _ if offset & !0xfff == 0 && word_index(offset) != 0 => {
-                self.array_read(word_index(offset), offset, size, loaded, live)
+                self.array_read(word_index(offset), offset, size, lrs)
             }
             _ => 0,
         }
@@ -99,29 +99,28 @@ impl Vgic {
 
     /// Writes `size` (1, 2, 4, 8) bytes to the distributor at `offset`. Undefined accesses are ignored.
     #[inline(never)]
-    pub fn dist_write<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, loaded: bool, live: &mut L) {
+    pub fn dist_write<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, lrs: &mut L) {
         if size == 4 && offset == CTLR {
-            return self.set_control(value as u32, loaded, live);
+            return self.set_control(value as u32, lrs);
         }
         match (offset, size) {
-            (ROUTER..ROUTER_END, 4 | 8) => self.set_router(offset, value, loaded, live),
+            (ROUTER..ROUTER_END, 4 | 8) => self.set_router(offset, value, lrs),
             _ if offset & !0xfff == 0 && word_index(offset) != 0 => {
-                self.array_write(word_index(offset), offset, size, value as u32, loaded, live);
+                self.array_write(word_index(offset), offset, size, value as u32, lrs);
             }
             _ => {}
         }
     }
 
-    fn set_control<L: LrFile>(&mut self, value: u32, loaded: bool, live: &mut L) {
+    fn set_control<L: LrFile>(&mut self, value: u32, lrs: &mut L) {
         let groups = value & CTLR_GROUPS;
-        if groups != self.groups() {
-            let (books, mut port) = self.port(loaded, live);
-            books.set_groups(groups, &mut port);
+        if groups != self.books.groups() {
+            self.books.set_groups(groups, lrs);
         }
     }
 
     /// Reads a register of one of the arrays for word `w`.
-    pub(super) fn array_read<L: LrFile>(&self, w: usize, offset: u32, size: u8, loaded: bool, live: &L) -> u64 {
+    pub(super) fn array_read<L: LrFile>(&self, w: usize, offset: u32, size: u8, lrs: &L) -> u64 {
         if w >= WORDS {
             return 0;
         }
@@ -136,19 +135,10 @@ impl Vgic {
         u64::from(match offset >> 7 {
             BLOCK_GROUP => word.group,
             BLOCK_SET_ENABLE | BLOCK_CLEAR_ENABLE => word.enabled,
-            BLOCK_SET_PENDING | BLOCK_CLEAR_PENDING => word.pending() | self.held(w, false, loaded, live),
-            BLOCK_SET_ACTIVE | BLOCK_CLEAR_ACTIVE => word.active | self.held(w, true, loaded, live),
+            BLOCK_SET_PENDING | BLOCK_CLEAR_PENDING => word.pending() | self.books.state(w, false, lrs),
+            BLOCK_SET_ACTIVE | BLOCK_CLEAR_ACTIVE => word.active | self.books.state(w, true, lrs),
             _ => 0,
         })
-    }
-
-    /// Pending or active bits of word `w` in list registers.
-    fn held<L: LrFile>(&self, w: usize, active: bool, loaded: bool, live: &L) -> u32 {
-        if loaded {
-            self.books.state(w, active, live)
-        } else {
-            self.books.state(w, active, &self.saved)
-        }
     }
 
     /// Writes a register of one of the arrays for word `w`.
@@ -158,8 +148,7 @@ impl Vgic {
         offset: u32,
         size: u8,
         bits: u32,
-        loaded: bool,
-        live: &mut L,
+        lrs: &mut L,
     ) {
         if w >= WORDS {
             return;
@@ -167,18 +156,18 @@ impl Vgic {
         match (offset, size) {
             (PRIORITY..PRIORITY_END, 1) => {
                 let (which, shift) = (1 << (offset & 3), 8 * (offset & 3));
-                self.set_priorities(w, offset & 28, which, bits << shift, loaded, live);
+                self.set_priorities(w, offset & 28, which, bits << shift, lrs);
             }
-            (PRIORITY..PRIORITY_END, 4) => self.set_priorities(w, offset & 28, 0xf, bits, loaded, live),
-            (CONFIG..CONFIG_END, 4) => self.set_config(w, offset >> 2 & 1, bits, loaded, live),
+            (PRIORITY..PRIORITY_END, 4) => self.set_priorities(w, offset & 28, 0xf, bits, lrs),
+            (CONFIG..CONFIG_END, 4) => self.set_config(w, offset >> 2 & 1, bits, lrs),
             (0..PRIORITY, 4) => match offset >> 7 {
-                BLOCK_GROUP => self.set_group(w, bits, loaded, live),
-                BLOCK_SET_ENABLE => self.set_enable(w, bits, loaded, live),
-                BLOCK_CLEAR_ENABLE => self.clear_enable(w, bits, loaded, live),
-                BLOCK_SET_PENDING => self.set_pending(w, bits, loaded, live),
-                BLOCK_CLEAR_PENDING => self.clear_pending(w, bits, loaded, live),
-                BLOCK_SET_ACTIVE => self.set_active(w, bits, loaded, live),
-                BLOCK_CLEAR_ACTIVE => self.clear_active(w, bits, loaded, live),
+                BLOCK_GROUP => self.set_group(w, bits, lrs),
+                BLOCK_SET_ENABLE => self.set_enable(w, bits, lrs),
+                BLOCK_CLEAR_ENABLE => self.clear_enable(w, bits, lrs),
+                BLOCK_SET_PENDING => self.set_pending(w, bits, lrs),
+                BLOCK_CLEAR_PENDING => self.clear_pending(w, bits, lrs),
+                BLOCK_SET_ACTIVE => self.set_active(w, bits, lrs),
+                BLOCK_CLEAR_ACTIVE => self.clear_active(w, bits, lrs),
                 _ => {}
             },
             _ => {}
@@ -196,11 +185,11 @@ impl Vgic {
         }
     }
 
-    fn set_router<L: LrFile>(&mut self, offset: u32, value: u64, loaded: bool, live: &mut L) {
+    fn set_router<L: LrFile>(&mut self, offset: u32, value: u64, lrs: &mut L) {
         let intid = (offset - ROUTER) / 8;
         // A write of the upper half alone changes only Aff3, which is 0 on this board.
         if offset & 7 == 0 && (32..INTIDS as u32).contains(&intid) {
-            self.set_route(intid, value as u32 & ROUTER_AFFINITY, loaded, live);
+            self.set_route(intid, value as u32 & ROUTER_AFFINITY, lrs);
         }
     }
 }

@@ -278,7 +278,7 @@ impl LrFile for SavedLrs {
         self.hcr &= (1 << hcr::EOI_COUNT_SHIFT) - 1;
     }
 
-    /// Of a private interrupt: it is not made active again. Any other is active in the distributor: see [`Port`].
+    /// Of a private interrupt: it is not made active again. Any other is active in the distributor: see [`Off`].
     #[inline]
     fn deactivate(&mut self, pintid: u32) {
         if pintid < 32 {
@@ -287,70 +287,56 @@ impl LrFile for SavedLrs {
     }
 }
 
-/// List registers of a vCPU: those of the hardware, `live`, if it is the one that runs, else its saved ones.
-pub(super) struct Port<'a, L> {
+/// List registers of a vCPU that is not on a CPU, and those of the CPU.
+pub(super) struct Off<'a, L> {
+    pub saved: &'a mut SavedLrs,
     pub live: &'a mut L,
-    pub saved: Option<&'a mut SavedLrs>,
 }
 
-impl<L: LrFile> LrFile for Port<'_, L> {
+impl<L: LrFile> LrFile for Off<'_, L> {
     #[inline]
     fn usable(&self) -> u32 {
-        self.saved.as_ref().map_or_else(|| self.live.usable(), |s| s.usable())
+        self.saved.usable()
     }
 
     #[inline]
     fn empty(&self) -> u32 {
-        self.saved.as_ref().map_or_else(|| self.live.empty(), |s| s.empty())
+        self.saved.empty()
     }
 
     #[inline]
     fn read(&self, n: usize) -> Lr {
-        match &self.saved {
-            None => self.live.read(n),
-            Some(s) => s.read(n),
-        }
+        self.saved.read(n)
     }
 
     #[inline]
     fn write(&mut self, n: usize, lr: Lr) {
-        match &mut self.saved {
-            None => self.live.write(n, lr),
-            Some(s) => s.write(n, lr),
-        }
+        self.saved.write(n, lr);
     }
 
     #[inline]
     fn control(&mut self, bits: u32) {
-        match &mut self.saved {
-            None => self.live.control(bits),
-            Some(s) => s.control(bits),
-        }
+        self.saved.control(bits);
     }
 
     #[inline]
     fn take_eoi(&mut self) -> bool {
-        match &mut self.saved {
-            None => self.live.take_eoi(),
-            Some(s) => s.take_eoi(),
-        }
+        self.saved.take_eoi()
     }
 
     #[inline]
     fn forget_eois(&mut self) {
-        match &mut self.saved {
-            None => self.live.forget_eois(),
-            Some(s) => s.forget_eois(),
-        }
+        self.saved.forget_eois();
     }
 
     /// A shared interrupt may be deactivated by any CPU (IHI 0069H 4.1.1), whether or not its vCPU runs; the private ones of a vCPU that
     /// does not run were made inactive when it left.
     #[inline]
     fn deactivate(&mut self, pintid: u32) {
-        match &mut self.saved {
-            Some(s) if pintid < 32 => s.deactivate(pintid),
-            _ => self.live.deactivate(pintid),
+        if pintid < 32 {
+            self.saved.deactivate(pintid);
+        } else {
+            self.live.deactivate(pintid);
         }
     }
 }

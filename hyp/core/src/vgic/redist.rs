@@ -2,7 +2,7 @@
 
 use super::dist::{IIDR_VALUE, id_register, word_index};
 use super::lr::LrFile;
-use super::{REDIST_BYTES, Vgic};
+use super::{REDIST_BYTES, View};
 
 const IIDR: u32 = 0x0004;
 const TYPER: u32 = 0x0008;
@@ -16,16 +16,16 @@ const SGI_FRAME: u32 = 0x1_0000;
 
 const ISENABLER: u32 = 0x100;
 
-impl Vgic {
+impl View {
     /// Reads `size` bytes at `offset` in the vCPU's redistributor. Accesses that the architecture does not define read as zero.
-    pub fn redist_read<L: LrFile>(&self, offset: u32, size: u8, loaded: bool, live: &L) -> u64 {
+    pub fn redist_read<L: LrFile>(&self, offset: u32, size: u8, lrs: &L) -> u64 {
         if u64::from(offset) >= REDIST_BYTES {
             return 0;
         }
         if offset & SGI_FRAME != 0 {
             let offset = offset & 0xffff;
             return if offset < 0x1000 && word_index(offset) == 0 {
-                self.array_read(0, offset, size, loaded, live)
+                self.array_read(0, offset, size, lrs)
             } else {
                 0
             };
@@ -41,24 +41,22 @@ impl Vgic {
         }
     }
 
-    /// Writes `size` bytes at `offset` in the vCPU's redistributor. *Hot* for ISENABLER. Undefined accesses are ignored.
+    /// A write of GICR_ISENABLER0 by which nothing becomes deliverable. *Hot.* False: something else, nothing done.
     #[inline(always)]
-    pub fn redist_write<L: LrFile>(&mut self, offset: u32, size: u8, value: u64, loaded: bool, live: &mut L) {
-        if size == 4 && offset == SGI_FRAME + ISENABLER && self.enable_quiet(0, value as u32) {
-            return;
-        }
-        self.redist_write_slow(offset, size, value as u32, loaded, live);
+    pub fn redist_poke(&mut self, offset: u32, size: u8, value: u64) -> bool {
+        size == 4 && offset == SGI_FRAME + ISENABLER && self.enable_quiet(0, value as u32)
     }
 
+    /// Writes `size` bytes at `offset` in the vCPU's redistributor. Undefined accesses are ignored.
     #[inline(never)]
-    fn redist_write_slow<L: LrFile>(&mut self, offset: u32, size: u8, value: u32, loaded: bool, live: &mut L) {
+    pub fn redist_write<L: LrFile>(&mut self, offset: u32, size: u8, value: u32, lrs: &mut L) {
         if u64::from(offset) >= REDIST_BYTES {
             return;
         }
         if offset & SGI_FRAME != 0 {
             let offset = offset & 0xffff;
             if offset < 0x1000 && word_index(offset) == 0 {
-                self.array_write(0, offset, size, value, loaded, live);
+                self.array_write(0, offset, size, value, lrs);
             }
         } else if (offset, size) == (WAKER, 4) {
             self.asleep = value & WAKER_SLEEP != 0;

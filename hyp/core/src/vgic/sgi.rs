@@ -52,7 +52,7 @@ impl Vgic {
     /// SGI `intid` (0 to 15) for this vCPU. *Hot* for one of group 1 while it runs. SGIs of the other group are dropped.
     #[inline(always)]
     pub fn send_sgi<L: LrFile>(&mut self, kind: SgiKind, intid: u32, loaded: bool, live: &mut L) {
-        let group1 = self.books.word(0).group >> (intid & 15) & 1 != 0;
+        let group1 = self.view.books.word(0).group >> (intid & 15) & 1 != 0;
         let is_for = match kind {
             SgiKind::Group0 => !group1,
             SgiKind::Group1 => group1,

@@ -324,10 +324,10 @@ impl System {
         }
         let vmcr = 0xff << 24 | 3;
         let wants = if self.loaded {
-            self.vgic.books.assert_learnt(&self.hw);
+            self.vgic.view.books.assert_learnt(&self.hw);
             self.vgic.wants_cpu(&self.hw, vmcr)
         } else {
-            self.vgic.books.assert_learnt(&self.vgic.saved);
+            self.vgic.view.books.assert_learnt(&self.vgic.saved);
             self.vgic.wants_cpu_saved(vmcr)
         };
         // WFI: must see what could be taken with everything unmasked, and nothing that could not.
