@@ -441,11 +441,8 @@ impl Books {
         let (mut best, mut found) = (u32::MAX, 0);
         let mut left = 0;
         for w in 0..WORDS {
-            if self.maybe >> w & 1 == 0 {
-                continue;
-            }
             let ready = self.ready(w) & !self.held(w, empty);
-            if ready != 0 {
+            if self.maybe >> w & 1 != 0 && ready != 0 {
                 let (rank, bit) = self.word(w).highest(ready);
                 left |= 1 << w;
                 if rank < best {

@@ -119,13 +119,18 @@ impl Word {
     /// Rank and bit of the highest of `set`, which is not empty: the lower, the higher. Rank is priority × 2 + group.
     #[inline]
     pub fn highest(&self, set: u32) -> (u32, u32) {
-        let (mut rank, mut left) = (0, set);
-        for plane in self.planes.iter().chain([&self.group]) {
+        let [a, b, c, d, e] = self.planes;
+        let mut at = (0, set);
+        for plane in [a, b, c, d, e, self.group] {
+            let (rank, left) = at;
             let clear = left & !plane;
-            left = if clear != 0 { clear } else { left };
-            rank = rank << 1 | u32::from(clear == 0);
+            at = if clear != 0 {
+                (rank << 1, clear)
+            } else {
+                (rank << 1 | 1, left)
+            };
         }
-        (rank, left.trailing_zeros())
+        (at.0, at.1.trailing_zeros())
     }
 
     /// GICx_ICFGR of interrupts 0–15 (`half` 0) or 16–31 (1): bit 2i+1 tells edge.
