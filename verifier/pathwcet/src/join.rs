@@ -142,6 +142,10 @@ impl Join<'_> {
             }
         } else {
             self.escaped |= x.base == self.a.stack || y.base == self.b.stack;
+            if let Some(log) = &mut self.symbols.log {
+                log.blur(x.base);
+                log.blur(y.base);
+            }
             let range = self.a.range(x).join(self.b.range(y));
             let sym = self.symbols.fresh();
             if range == Range::FULL {

@@ -1,9 +1,11 @@
 //! AArch64 binary path analyser: worst-case execution time per entry.
 pub mod alu;
+mod binding;
 pub mod branch;
 pub mod cfg;
 pub mod decode;
 pub mod derived;
+mod effects;
 pub mod elf;
 pub mod explore;
 pub mod inst;

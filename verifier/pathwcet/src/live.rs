@@ -11,9 +11,9 @@ pub const ALL: u64 = (1 << 33) - 1;
 /// Registers that a procedure of unknown content looks at: arguments, the place of a result.
 pub const ARGUMENTS: u64 = 0x1ff;
 /// Registers that a procedure may change: x0–x18, the link register, flags.
-const CALLER_SAVED: u64 = 0x7_ffff | 1 << 30 | FLAGS;
+pub const CALLER_SAVED: u64 = 0x7_ffff | 1 << 30 | FLAGS;
 /// What a caller may look at after a return: results in x0–x3, callee-saved registers, the stack pointer.
-const AT_RETURN: u64 = 0xf | 0xfff8_0000;
+pub const AT_RETURN: u64 = 0xf | 0xfff8_0000;
 
 fn bit(reg: Reg) -> u64 {
     if reg < 32 { 1 << reg } else { 0 }

@@ -7,12 +7,12 @@ use crate::state::{State, Sym, Value};
 const STORE_BYTES_MAX: u64 = 64;
 
 /// Where a store may write: `reach` bytes from `low` on of the object `base`.
-#[derive(Clone, Copy)]
-struct Hit {
-    base: Sym,
-    low: u64,
-    reach: u64,
-    exact: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Hit {
+    pub base: Sym,
+    pub exact: bool,
+    pub low: u64,
+    pub reach: u64,
 }
 
 impl State {
@@ -33,22 +33,28 @@ impl State {
         {
             self.escaped = true;
         }
+        let hit = self.hit(address, size);
+        self.forget(hit);
+        if let Some(value) = value
+            && hit.exact
+        {
+            self.memory.insert((address.base, address.add), (size, value));
+        }
+    }
+
+    /// The bytes that a store to this address may change.
+    pub(crate) fn hit(&self, address: Value, size: u8) -> Hit {
         let exact = address.index == 0;
         let span = if exact {
             Range::exact(0)
         } else {
             self.symbol_range(address.index)
         };
-        self.forget(Hit {
+        Hit {
             base: address.base,
+            exact,
             low: address.add.wrapping_add(span.lo),
             reach: (span.hi - span.lo).saturating_add(size as u64),
-            exact,
-        });
-        if let Some(value) = value
-            && exact
-        {
-            self.memory.insert((address.base, address.add), (size, value));
         }
     }
 
@@ -63,7 +69,7 @@ impl State {
     }
 
     /// Forgets what a store may have overwritten.
-    fn forget(&mut self, hit: Hit) {
+    pub(crate) fn forget(&mut self, hit: Hit) {
         if !self.disturbs(hit) {
             return;
         }

@@ -5,6 +5,7 @@
 //! ones included.
 
 use crate::derived::Derive;
+use crate::effects::Log;
 use crate::inst::{Reg, ZR};
 use crate::range::Range;
 use crate::sorted::Sorted;
@@ -109,15 +110,18 @@ pub struct State {
     pub collect_at: usize,
 }
 
-/// Gives out symbols.
+/// Gives out symbols, and keeps the log of a procedure that is summarised.
 #[derive(Debug, Default)]
-pub struct Symbols(Sym);
+pub struct Symbols {
+    last: Sym,
+    pub(crate) log: Option<Box<Log>>,
+}
 
 impl Symbols {
     /// A symbol nobody has.
     pub fn fresh(&mut self) -> Sym {
-        self.0 += 1;
-        self.0
+        self.last += 1;
+        self.last
     }
 }
 
@@ -218,6 +222,18 @@ impl State {
         self.symbol_range(value.index)
             .add_const(value.add)
             .unwrap_or(Range::FULL)
+    }
+
+    /// The symbols of its values, ascending.
+    pub(crate) fn symbols(&self) -> Vec<Sym> {
+        let mut all: Vec<Sym> = Vec::new();
+        let mut mark = |v: &Value| all.extend([v.base, v.index]);
+        self.regs.iter().for_each(&mut mark);
+        self.memory.values().for_each(|(_, v)| mark(v));
+        self.sysregs.values().for_each(&mut mark);
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// Forgets symbols that nothing names any more, and words and system registers that say nothing.

@@ -1,6 +1,7 @@
 //! Loads and stores.
 
 use super::{Constants, LOW32, Machine};
+use crate::effects::Load;
 use crate::inst::{Address, Op, Reg, Shift};
 use crate::state::Value;
 
@@ -18,7 +19,7 @@ impl<C: Constants> Machine<'_, C> {
             Op::Store { rt, rt2, size, addr } => self.store(rt, rt2, size, addr),
             Op::StoreOpaque { bytes, addr } => {
                 let at = self.address(addr);
-                self.state.store(at, bytes, None);
+                self.put(at, bytes, None);
                 self.write_back(addr);
             }
             Op::LoadOpaque { addr } => self.write_back(addr),
@@ -30,7 +31,7 @@ impl<C: Constants> Machine<'_, C> {
                 addr,
             } => {
                 let at = self.address(addr);
-                self.state.store(at, size, None);
+                self.put(at, size, None);
                 self.clobber(rd, size.saturating_mul(8));
                 self.clobber(rd2, size.saturating_mul(8));
                 self.clobber(status, 1);
@@ -51,6 +52,17 @@ impl<C: Constants> Machine<'_, C> {
             let base = self.state.get(addr.base);
             self.state.set(addr.base, base.plus(by as u64));
         }
+    }
+
+    /// A store, noted where a procedure is summarised.
+    fn put(&mut self, at: Value, size: u8, value: Option<Value>) {
+        if let Some(log) = &mut self.symbols.log {
+            log.store(self.state.hit(at, size));
+            if let Some(value) = value {
+                log.blur(value.base);
+            }
+        }
+        self.state.store(at, size, value);
     }
 
     /// Bytes out of a number that was stored as a whole.
@@ -93,6 +105,14 @@ impl<C: Constants> Machine<'_, C> {
         let stable = at.base != 0 || self.constants.is_memory(at.add);
         if at.index == 0 && stable {
             self.state.memory.insert((at.base, at.add), (size, value));
+            if let Some(log) = &mut self.symbols.log {
+                log.load(Load {
+                    base: at.base,
+                    offset: at.add,
+                    size,
+                    value: value.base | value.index,
+                });
+            }
         }
         value
     }
@@ -133,10 +153,10 @@ impl<C: Constants> Machine<'_, C> {
     fn store(&mut self, rt: Reg, rt2: Option<Reg>, size: u8, addr: Address) {
         let at = self.address(addr);
         let first = self.stored(rt, size);
-        self.state.store(at, size, first);
+        self.put(at, size, first);
         if let Some(reg) = rt2 {
             let second = self.stored(reg, size);
-            self.state.store(at.plus(size as u64), size, second);
+            self.put(at.plus(size as u64), size, second);
         }
         self.write_back(addr);
     }

@@ -49,6 +49,9 @@ impl<C: Constants> Machine<'_, C> {
             }
             Op::Msr { key, rt } => {
                 let value = self.state.get(rt);
+                if let Some(log) = &mut self.symbols.log {
+                    log.write(key);
+                }
                 self.state.sysregs.insert(key, value);
             }
             Op::Service => (0..18).for_each(|reg| self.clobber(reg, 64)),

@@ -218,6 +218,10 @@ impl<C: Constants> Machine<'_, C> {
             (Some(y), Some(n)) => {
                 let range = y.range(first).join(n.range(second));
                 if range == Range::FULL {
+                    if let Some(log) = &mut self.symbols.log {
+                        log.blur(first.base);
+                        log.blur(second.base);
+                    }
                     if first.base == self.state.stack || second.base == self.state.stack {
                         self.state.escaped = true;
                     }

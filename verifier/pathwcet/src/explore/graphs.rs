@@ -1,9 +1,11 @@
 //! Graphs of functions, built when first needed and kept.
 
+use super::summary::Summaries;
 use super::{ExploreError, is_panic};
 use crate::cfg::Cfg;
 use crate::elf::Image;
-use crate::live::{ARGUMENTS, live};
+use crate::inst::{Flow, Inst, Op, SP};
+use crate::live::{ARGUMENTS, live, uses_and_defs};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -24,6 +26,9 @@ pub struct Graphs<'a> {
     arguments: HashMap<u64, u64>,
     /// Targets found for indirect jumps: site → targets.
     targets: BTreeMap<u64, BTreeSet<u64>>,
+    /// Procedures followed on their own.
+    pub(super) summaries: Summaries,
+    plain: HashMap<u64, bool>,
 }
 
 impl<'a> Graphs<'a> {
@@ -34,6 +39,8 @@ impl<'a> Graphs<'a> {
             graphs: HashMap::new(),
             arguments: HashMap::new(),
             targets: BTreeMap::new(),
+            summaries: Summaries::default(),
+            plain: HashMap::new(),
         }
     }
 
@@ -49,6 +56,16 @@ impl<'a> Graphs<'a> {
             self.graphs.remove(&function);
         }
         is_new
+    }
+
+    /// The procedure, which calls no other, does nothing with its caller's x19–x30 but save and restore them on its stack.
+    pub(super) fn is_plain(&mut self, function: u64) -> bool {
+        if let Some(known) = self.plain.get(&function) {
+            return *known;
+        }
+        let is_plain = self.get(function).is_ok_and(|graph| saves_only(&graph.cfg));
+        self.plain.insert(function, is_plain);
+        is_plain
     }
 
     fn build(&mut self, function: u64, depth: usize) -> Result<Rc<Graph>, ExploreError> {
@@ -82,5 +99,45 @@ impl<'a> Graphs<'a> {
         let found = found.unwrap_or(ARGUMENTS);
         self.arguments.insert(function, found);
         found
+    }
+}
+
+/// x19–x30.
+const CALLEE_SAVED: u64 = 0x7ff8_0000;
+
+/// Where a register of the caller may still be unwritten, it is only stored relative to the stack pointer.
+fn saves_only(cfg: &Cfg) -> bool {
+    let mut unwritten = vec![0u64; cfg.blocks.len()];
+    let Some(first) = unwritten.first_mut() else {
+        return true;
+    };
+    *first = CALLEE_SAVED;
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for (at, block) in cfg.blocks.iter().enumerate() {
+            let mut left = unwritten[at];
+            for inst in &block.insts {
+                if left != 0 && uses(inst) & left != 0 {
+                    return false;
+                }
+                left &= !uses_and_defs(inst).1;
+            }
+            for next in &block.succs {
+                let more = unwritten[*next] | left;
+                changed |= more != unwritten[*next];
+                unwritten[*next] = more;
+            }
+        }
+    }
+    true
+}
+
+/// Registers that are looked at other than to be saved or to return.
+fn uses(inst: &Inst) -> u64 {
+    match (inst.op, inst.flow) {
+        (Op::Store { addr, .. }, _) if addr.base == SP => 0,
+        (_, Flow::Ret(_)) => 0,
+        _ => uses_and_defs(inst).0,
     }
 }

@@ -10,6 +10,7 @@ mod graphs;
 mod place;
 mod queue;
 mod step;
+mod summary;
 
 pub use graphs::Graphs;
 
@@ -26,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const POINTS_MAX: usize = 16;
 
 /// Counters of the program's own, one for each class of path: the class of a path is the counter it stores to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Classes {
     /// Address of the first counter, 8 bytes wide.
     pub base: Value,
@@ -37,7 +38,7 @@ pub struct Classes {
 }
 
 /// Bounds of the exploration itself; reaching one is an error, never a smaller result.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// States kept apart at one point.
     pub disjuncts: usize,
@@ -230,6 +231,11 @@ pub enum ExploreError {
 }
 
 impl Classes {
+    /// Bytes of all the counters.
+    fn bytes(&self) -> u64 {
+        self.stride.saturating_mul(self.count.into())
+    }
+
     /// The classes whose counter `inst` may be storing to, as bits: one where the address is known, several where the
     /// index is a number among theirs. An index that may be anything is of another array: code does not leave its arrays.
     fn of(&self, machine: &mut Machine<'_, Image>, inst: &Inst) -> u64 {
@@ -294,12 +300,13 @@ fn explore_once(
     limits: Limits,
 ) -> Result<Outcome, (ExploreError, Symbols)> {
     let mut symbols = symbols;
+    graphs.summaries.begin(query, limits);
     loop {
         let mut explorer = Explorer::new(graphs, query, symbols, limits);
         match explorer.run() {
             Ok(()) => return explorer.outcome().map_err(|error| (error, Symbols::default())),
             // A jump table's targets were found: the graph of its function is larger than was thought.
-            Err(Step::Restart) => symbols = explorer.symbols,
+            Err(Step::Restart | Step::InPlace) => symbols = explorer.symbols,
             Err(Step::Error(error)) => return Err((*error, explorer.symbols)),
         }
     }

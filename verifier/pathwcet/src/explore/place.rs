@@ -10,6 +10,8 @@ pub(super) struct Frame {
     pub graph: Rc<Graph>,
     /// Where it was called, and the return address; `None` in the outermost frame.
     pub caller: Option<(Rc<Place>, u64)>,
+    /// The call that a procedure followed on its own was first met at.
+    pub above: Option<Rc<Place>>,
     /// Tail-called: returns together with its caller.
     pub tail: bool,
     pub depth: usize,
@@ -66,7 +68,8 @@ impl Place {
         let mut frame = Some(&self.frame);
         while let Some(f) = frame {
             names.push(image.place(f.function));
-            frame = f.caller.as_ref().map(|(place, _)| &place.frame);
+            let caller = f.caller.as_ref().map(|(place, _)| place).or(f.above.as_ref());
+            frame = caller.map(|place| &place.frame);
         }
         names.reverse();
         names.join(" → ")

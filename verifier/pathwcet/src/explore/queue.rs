@@ -23,6 +23,19 @@ pub(super) struct Item {
 }
 
 impl Item {
+    /// The beginning of a path.
+    pub fn new(state: State) -> Item {
+        Item {
+            state,
+            cost: 0,
+            firings: [0; POINTS_MAX],
+            classes: 0,
+            begin: None,
+            window: 0,
+            node: NO_NODE,
+        }
+    }
+
     /// This item also stands for `other`, whose state it covers.
     fn stand_for(&mut self, other: &Item) {
         raise(&mut self.firings, &other.firings);
@@ -35,11 +48,12 @@ impl Item {
 }
 
 /// The longest path of a class so far.
-struct Best {
-    cost: u64,
+#[derive(Clone)]
+pub(super) struct Best {
+    pub cost: u64,
     window: u64,
-    firings: [u32; POINTS_MAX],
-    node: u32,
+    pub firings: [u32; POINTS_MAX],
+    pub node: u32,
 }
 
 struct Group {
@@ -47,10 +61,17 @@ struct Group {
     items: Vec<Item>,
 }
 
-struct Node {
+/// A piece of a path, and the one before.
+pub(super) struct Node {
     before: u32,
-    start: u64,
-    end: u64,
+    what: Piece,
+}
+
+enum Piece {
+    /// A block: its first address, and after its last.
+    Block(u64, u64),
+    /// The path inside a summarised procedure.
+    Inside(Rc<Vec<Node>>, u32),
 }
 
 const NO_NODE: u32 = u32::MAX;
@@ -59,6 +80,8 @@ const SYMBOLS_SLACK: usize = 48;
 
 pub(super) enum Step {
     Restart,
+    /// A procedure cannot be followed on its own.
+    InPlace,
     Error(Box<ExploreError>),
 }
 
@@ -74,8 +97,10 @@ pub(super) struct Explorer<'a, 'i> {
     pub symbols: Symbols,
     pub limits: Limits,
     work: BTreeMap<Rc<[u32]>, Group>,
-    nodes: Vec<Node>,
-    best: BTreeMap<u64, Best>,
+    pub nodes: Vec<Node>,
+    pub best: BTreeMap<u64, Best>,
+    /// Returns from a procedure that is followed on its own.
+    pub exits: Option<Vec<Item>>,
     pub loops: BTreeMap<u64, (u32, bool)>,
     pub left_out: u64,
     pub steps: u64,
@@ -91,6 +116,7 @@ impl<'a, 'i> Explorer<'a, 'i> {
             work: BTreeMap::new(),
             nodes: Vec::new(),
             best: BTreeMap::new(),
+            exits: None,
             loops: BTreeMap::new(),
             left_out: 0,
             steps: 0,
@@ -105,22 +131,21 @@ impl<'a, 'i> Explorer<'a, 'i> {
             function: self.query.entry,
             graph,
             caller: None,
+            above: None,
             tail: false,
             depth: 0,
         };
-        let item = Item {
-            state: self.query.start.clone(),
-            cost: 0,
-            firings: [0; POINTS_MAX],
-            classes: 0,
-            begin: None,
-            window: 0,
-            node: NO_NODE,
-        };
+        let item = Item::new(self.query.start.clone());
         self.push(Place::new(Rc::new(frame), block, iterations), item);
+        self.visit()
+    }
+
+    /// Visits what waits, until nothing does.
+    pub fn visit(&mut self) -> Result<(), Step> {
         while let Some((_, group)) = self.work.pop_first() {
-            let items = self.reduce(group.items, &group.place);
-            for item in items {
+            let most = self.limits.disjuncts_at(group.place.turn);
+            let items = self.reduce(group.items, group.place.live(), most);
+            for item in self.summarised(&group.place, items)? {
                 self.block(&group.place, item)?;
             }
         }
@@ -155,14 +180,29 @@ impl<'a, 'i> Explorer<'a, 'i> {
     }
 
     /// The blocks of the path that ends in `node`, in order.
-    fn blocks_to(&self, mut node: u32) -> Vec<(u64, u64)> {
+    fn blocks_to(&self, node: u32) -> Vec<(u64, u64)> {
         let mut path = Vec::new();
-        while let Some(n) = self.nodes.get(node as usize) {
-            path.push((n.start, n.end));
-            node = n.before;
+        let mut todo = vec![(&self.nodes, node)];
+        while let Some((nodes, at)) = todo.pop() {
+            let Some(n) = nodes.get(at as usize) else { continue };
+            todo.push((nodes, n.before));
+            match &n.what {
+                Piece::Block(start, end) => path.push((*start, *end)),
+                Piece::Inside(inner, last) => todo.push((&**inner, *last)),
+            }
         }
         path.reverse();
         path
+    }
+
+    /// Notes that `item` goes through a procedure on the path that ends in `last`.
+    pub fn pass_inside(&mut self, item: &mut Item, nodes: &Rc<Vec<Node>>, last: u32) {
+        let node = self.nodes.len() as u32;
+        self.nodes.push(Node {
+            before: item.node,
+            what: Piece::Inside(Rc::clone(nodes), last),
+        });
+        item.node = node;
     }
 
     /// Notes that `item` goes through a block.
@@ -170,19 +210,16 @@ impl<'a, 'i> Explorer<'a, 'i> {
         let node = self.nodes.len() as u32;
         self.nodes.push(Node {
             before: item.node,
-            start,
-            end,
+            what: Piece::Block(start, end),
         });
         item.node = node;
     }
 
     /// Keeps at most the allowed number of states, the most expensive ones apart.
-    fn reduce(&mut self, mut items: Vec<Item>, place: &Place) -> Vec<Item> {
+    pub fn reduce(&mut self, mut items: Vec<Item>, live: u64, most: usize) -> Vec<Item> {
         if items.len() < 2 {
             return items;
         }
-        let live = place.live();
-        let most = self.limits.disjuncts_at(place.turn);
         items.iter_mut().for_each(|i| i.state.collect());
         items.sort_by_key(|i| std::cmp::Reverse(i.cost));
         let mut kept: Vec<Item> = Vec::new();

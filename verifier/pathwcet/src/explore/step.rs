@@ -223,7 +223,7 @@ impl Explorer<'_, '_> {
     }
 
     /// Control goes to `target` in the same function, or leaves it by a tail call.
-    fn go(&mut self, place: &Rc<Place>, from: u64, target: u64, item: Item) -> Result<(), ExploreError> {
+    pub(super) fn go(&mut self, place: &Rc<Place>, from: u64, target: u64, item: Item) -> Result<(), ExploreError> {
         if self.query.stops.contains(&target) {
             self.end(&item);
             return Ok(());
@@ -318,6 +318,7 @@ impl Explorer<'_, '_> {
             function: target,
             graph,
             caller: Some((Rc::clone(place), ret.unwrap_or(0))),
+            above: None,
             tail: ret.is_none(),
             depth,
         };
@@ -336,7 +337,10 @@ impl Explorer<'_, '_> {
             let caller = Rc::clone(caller);
             return self.go(&caller, ret - 4, *ret, item);
         }
-        self.end(&item);
+        match &mut self.exits {
+            Some(exits) => exits.push(item),
+            None => self.end(&item),
+        }
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ static void fill(void *to, u64 n, u32 kind, u32 modulus)
 { u32 *w = to; for (u32 i = 0; i < n / 4; i++) w[i] = kind == 0 ? 0 : kind == 1 ? i : kind == 2 ? (u32)(n / 4 - i) : random_() % modulus; }
 int empty(), triangle(), early(), clamped(), slice(), exclusive(), table(), not_equal(), tail_call(), copied(), binary_search(), euclid(), bits_cleared(),
   bubble(), matrix(), crc(), find_text(), recursive(), insertion(), fibonacci(), square_root(), hex(), decimal(), tokens(), pair(), reversed(), power(), sieve(),
-  filled(), by_threes(), same_mode(), by_pointer(), interpreted(), heap_down(), checked(), rotated(), lowest();
+  filled(), by_threes(), same_mode(), by_pointer(), interpreted(), heap_down(), checked(), rotated(), lowest(), relayed(), by_result();
 #define A ((u64)arena)
 #define B ((u64)other)
 #define C ((u64)third)
@@ -51,6 +51,7 @@ static void arrays(u64 base)
     EACH(matrix, 2, run(matrix, A, B, C));
     EACH(filled, 64, run(filled, A, i, 1));
     EACH(same_mode, 8, run(same_mode, i, A, 0));
+    EACH(relayed, 16, run(relayed, A, i, 0));
 }
 
 static void numbers(u64 base)
@@ -70,6 +71,7 @@ static void numbers(u64 base)
     EACH(by_threes, 103, run(by_threes, i, 0, 0));
     EACH(by_pointer, 3, run(by_pointer, i, 0, 0));
     EACH(checked, 120, run(checked, i, 0, 0));
+    EACH(by_result, 4096, run(by_result, i < 33 ? (u32)((1ul << i) - 1) : i < 2048 ? i : (u32)(~0u >> i % 12) ^ random_() % 64, 0, 0));
     EACH(lowest, 33, run(lowest, i < 32 ? 1u << i : 0, 0, 0));
 }
 

@@ -61,3 +61,9 @@ SHARED int heap_down(int *h) { int i = 0, v = h[0]; for (;;) { int c = 2 * i + 1
 SHARED u32 checked(u32 v) { if (v < 10) return v; if (v < 100) { u32 s = 0; for (u32 i = 0; i < v; i++) s += i; return s; } return v >> 3; }
 SHARED int rotated(u32 *a, u32 by) { by %= 8; for (u32 k = 0; k < by; k++) { u32 t = a[0]; for (int i = 0; i < 7; i++) a[i] = a[i + 1]; a[7] = t; } return by; }
 SHARED int lowest(u32 x) { for (int i = 0; i < 32; i++) if (x >> i & 1) return i; return 32; }
+SHARED void put_words(u64 *to, const u64 *from, u32 n) { for (u32 i = 0; i < n; i++) to[i] = from[i]; }
+SHARED u64 relayed(u64 *a, u64 x)
+{ u64 t[4] = { x & 15, x, 3, 4 }, s = 0; put_words(a, t, 4); put_words(t, a + 2, 2);
+  for (u64 i = 0; i < a[0]; i++) s += i ^ x; for (u64 i = 0; i < t[0]; i++) s *= 5 + i; return s; }
+SHARED u32 width_or_self(u32 v) { if (v <= 20) return v; u32 r = 0; while (v) { r++; v >>= 1; } return r; }
+SHARED u32 by_result(u32 v) { u32 n = width_or_self(v), s = 0; for (u32 i = 0; i < n; i++) s += i * v; return s + width_or_self(s & 63); }
