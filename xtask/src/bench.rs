@@ -10,6 +10,7 @@
 //! figure in words; [`goals`] has the goals of guests.
 
 mod goals;
+mod mixed;
 
 use crate::build;
 use crate::command;
@@ -24,7 +25,7 @@ use std::process::Command;
 /// Which benches to run and where the rows go.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// One of: exits, points, paths, jit, interp, verifier, wcet. All of them if none is named.
+    /// One of: exits, points, paths, mixed, jit, interp, verifier, wcet. All of them if none is named.
     name: Option<String>,
     /// Write the rows to this file as a JSON array.
     #[arg(long)]
@@ -38,6 +39,8 @@ enum Source {
     System(&'static str),
     /// A host program: `cargo bench -p PACKAGE --bench NAME`.
     Host { package: &'static str, bench: &'static str },
+    /// Likewise, with two control loops whose releases are compared with what its budgets allow.
+    Mixed(&'static str),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +68,14 @@ const BENCHES: &[Bench] = &[
         name: "paths",
         about: "every path under load: longest exit seen beside its bound",
         sources: &[Source::System("systems/paths.toml")],
+    },
+    Bench {
+        name: "mixed",
+        about: "control loops beside Linux under load: latest release beside what the budgets allow",
+        sources: &[
+            Source::Mixed("systems/mixed.toml"),
+            Source::System("systems/linux-paths.toml"),
+        ],
     },
     Bench {
         name: "jit",
@@ -111,6 +122,9 @@ enum Better {
     Higher,
 }
 
+/// Seconds of the host after which a system hangs: several times what a minute of Linux under load takes on two cores.
+const TIMEOUT_S: &str = "900";
+
 /// One measured number.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 struct Row {
@@ -155,7 +169,7 @@ pub fn run(shop: &Shop, args: &Args) -> Result<()> {
 fn is_present(shop: &Shop, bench: &Bench) -> bool {
     let root = shop.root();
     bench.sources.iter().all(|source| match *source {
-        Source::System(manifest) => root.join(manifest).is_file(),
+        Source::System(manifest) | Source::Mixed(manifest) => root.join(manifest).is_file(),
         Source::Host { package, bench } => {
             let folder = if package == "pathwcet" {
                 "verifier/pathwcet"
@@ -171,7 +185,14 @@ fn measure(shop: &Shop, bench: &Bench) -> Result<Vec<Row>> {
     let mut out = String::new();
     for source in bench.sources {
         let mut command = command_of(shop, *source);
-        out += &command::quiet(&format!("bench {}", bench.name), &mut command)?;
+        let said = command::quiet(&format!("bench {}", bench.name), &mut command)?;
+        out += &match *source {
+            Source::Mixed(manifest) => {
+                let file = shop.root().join(manifest);
+                mixed::rows(&said, &fs::read_to_string(&file).map_err(Failure::file(&file))?)?
+            }
+            _ => said,
+        };
     }
     let rows: Vec<Row> = out
         .lines()
@@ -188,12 +209,12 @@ fn measure(shop: &Shop, bench: &Bench) -> Result<Vec<Row>> {
 
 fn command_of(shop: &Shop, source: Source) -> Command {
     match source {
-        Source::System(manifest) => {
+        Source::System(manifest) | Source::Mixed(manifest) => {
             let mut command = build::gnomon_command(shop);
             command
                 .arg("run")
                 .arg(shop.root().join(manifest))
-                .args(["--icount", "--timeout", "300"]);
+                .args(["--icount", "--timeout", TIMEOUT_S]);
             command
         }
         Source::Host { package, bench } => {
@@ -231,7 +252,11 @@ fn is_missed(row: &Row) -> bool {
 
 fn table(bench: &Bench, rows: &[Row]) -> String {
     let mut table = Table::new();
-    let peer = if rows.iter().any(|row| row.peer.is_some()) { "peer" } else { "" };
+    let peer = if rows.iter().any(|row| row.peer.is_some()) {
+        "peer"
+    } else {
+        ""
+    };
     table
         .load_style(presets::UTF8_FULL_CONDENSED)
         .set_header(["", "value", "goal", "unit", "", peer]);

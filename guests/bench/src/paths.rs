@@ -3,6 +3,8 @@
 //! `paths=MS` makes this the guest's only task: it loads, attaches and reads probes itself, so that their paths are driven as well, waits
 //! until MS milliseconds of virtual time are over, and reads the hypervisor's own counts. No probe is attached to
 //! anything that happens meanwhile: what is seen is the paths' own time.
+//!
+//! `watch` leaves the driving out: others drive. `probe` only puts counting probes on every entry and exit for the second half of the time.
 
 use hyp_abi::call::CURSOR_END;
 use hyp_abi::record::{MapInfo, PathRecord};
@@ -25,6 +27,13 @@ pub fn run(milliseconds: u64) {
     rt::gic::enable(timer::INTID);
     let end = timer::now() + timer::frequency() / 1000 * milliseconds;
     let mut rounds = 0;
+    if platform::get().option("probe").is_some() {
+        return probe(end);
+    }
+    if platform::get().option("watch").is_some() {
+        sleep_until(end);
+        return report(&output);
+    }
     while timer::now() < end {
         if let Err(refused) = drive(&mut output, rounds) {
             exit::fail("paths", format_args!("round {rounds}: {refused:x?}"));
@@ -33,6 +42,27 @@ pub fn run(milliseconds: u64) {
         timer::sleep_until((timer::now() + timer::frequency() / 100).min(end));
     }
     report(&output);
+}
+
+/// Probes on `vm_exit` and `vm_entry` for the second half of the time.
+fn probe(end: u64) {
+    sleep_until(timer::now() + (end - timer::now()) / 2);
+    for name in ["vm_exit", "vm_entry"] {
+        let point = programs::point(name);
+        let attached = Program::load(programs::COUNTING[point]).and_then(|program| program.attach(point, None));
+        if let Err(refused) = attached {
+            exit::fail("paths", format_args!("a probe on {name}: {refused:x?}"));
+        }
+    }
+    println!("@probes {{\"from_ns\":{}}}", timer::now_ns());
+    sleep_until(end);
+}
+
+/// Sleeps in steps: nothing of what EL2 does for this VM gets longer with the time.
+fn sleep_until(due: u64) {
+    while timer::now() < due {
+        timer::sleep_until(due.min(timer::now() + timer::frequency()));
+    }
 }
 
 /// One life of a probe on a point that nothing here fires, and one of every call that reads.

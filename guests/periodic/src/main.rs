@@ -5,7 +5,7 @@
 //! its task runs.
 //!
 //! Boot arguments: `period_us=N` (1000), `window=N` releases per report (250), `windows=N` reports and then stop
-//! (0: forever), `deadline_us=N` (the period): a loop that is not done by then counts as a miss.
+//! (0: forever), `phase_us=N` (0) by which releases come after whole periods, `deadline_us=N` (the period): a loop that is not done by then counts as a miss.
 //! Every window ends with one line `@jitter {"vm","window","start_ns","end_ns","n","min","mean","max","missed","unit",
 //! "buckets"}`; `buckets` holds pairs of a bucket's low end and its count, with bounds at powers of two.
 
@@ -32,6 +32,7 @@ const SETTLED_AFTER: u64 = 250;
 #[derive(Debug, Clone, Copy)]
 struct Options {
     period: Duration,
+    phase: Duration,
     deadline: Duration,
     window: u64,
     windows: u64,
@@ -43,6 +44,7 @@ impl Options {
         let period_us = number("period_us", 1000).max(10);
         Self {
             period: Duration::from_micros(period_us),
+            phase: Duration::from_micros(number("phase_us", 0) % period_us),
             deadline: Duration::from_micros(number("deadline_us", period_us)),
             window: number("window", 250).max(1),
             windows: number("windows", 0),
@@ -56,7 +58,8 @@ async fn control_task(options: Options) {
     let mut controller = control::Controller::new();
     let mut window = 0;
     let mut jitter = jitter::Window::new(Instant::now().as_nanos());
-    let mut release = Instant::now() + options.period;
+    let whole = Instant::now().as_ticks().next_multiple_of(options.period.as_ticks());
+    let mut release = Instant::from_ticks(whole) + options.phase;
     loop {
         Timer::at(release).await;
         let started = Instant::now();

@@ -599,10 +599,18 @@ impl Books {
         fresh.learn();
         assert_eq!((self.open, self.able), (fresh.open, fresh.able), "remembered enables");
         for i in 0..32 {
-            assert_eq!(self.own[i as usize], entry(&self.words[0], i), "remembered entry of {i}");
+            assert_eq!(
+                self.own[i as usize],
+                entry(&self.words[0], i),
+                "remembered entry of {i}"
+            );
         }
         for w in 0..WORDS {
-            assert_eq!(self.parked >> w & 1 != 0, self.word(w).active != 0, "parked of word {w}");
+            assert_eq!(
+                self.parked >> w & 1 != 0,
+                self.word(w).active != 0,
+                "parked of word {w}"
+            );
             if self.maybe >> w & 1 == 0 {
                 assert_eq!(self.ready(w) & !self.held(w, lrs.empty()), 0, "word {w} waits unseen");
             }

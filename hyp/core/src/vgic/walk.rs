@@ -104,8 +104,7 @@ impl System {
 
     fn read(&self, base: u32, id: u32) -> u32 {
         if id < 32 {
-            self.vgic
-                .redist_read(0x1_0000 + base, 4, self.loaded, &self.hw) as u32
+            self.vgic.redist_read(0x1_0000 + base, 4, self.loaded, &self.hw) as u32
         } else {
             self.vgic.dist_read(base + 4 * (id / 32), 4, self.loaded, &self.hw) as u32
         }
