@@ -20,6 +20,7 @@ pub use verifier;
 
 pub mod addr;
 pub mod admit;
+pub mod bound;
 pub mod config;
 pub mod cpu;
 pub mod dispatch;

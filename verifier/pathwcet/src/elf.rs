@@ -18,6 +18,9 @@ pub enum ElfError {
     /// A segment points outside the file.
     #[error("segment at {0:#x} reaches beyond the end of the file")]
     Truncated(u64),
+    /// The section of loop bounds is no list of records.
+    #[error("{BOUNDS_SECTION} is not made of two 64-bit words for each loop, the second from 1 to 4294967295")]
+    Bounds,
     /// The entry symbol is not there.
     #[error("no symbol `{0}` in the image{1}")]
     NoSymbol(String, String),
@@ -51,7 +54,20 @@ pub struct Image {
     symbols: BTreeMap<u64, Symbol>,
     /// Address and size.
     by_name: BTreeMap<String, (u64, u64)>,
+    bounds: Vec<LoopBound>,
 }
+
+/// A loop's bound that the program states itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoopBound {
+    /// An instruction of the loop's body, of no loop inside.
+    pub at: u64,
+    /// Most times it is executed each time the loop is entered.
+    pub most: u32,
+}
+
+/// Section of records of two little-endian 64-bit words: [`LoopBound::at`] and [`LoopBound::most`].
+pub const BOUNDS_SECTION: &str = ".gnomon.loops";
 
 impl Image {
     /// Reads an ELF.
@@ -77,9 +93,13 @@ impl Image {
             constant: Vec::new(),
             symbols: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            bounds: Vec::new(),
         };
         for section in &elf.section_headers {
             let name = elf.shdr_strtab.get_at(section.sh_name).unwrap_or("");
+            if name == BOUNDS_SECTION {
+                image.bounds = loop_bounds(bytes, section.sh_offset, section.sh_size)?;
+            }
             if section.sh_flags & u64::from(SHF_WRITE) == 0 && section.sh_addr != 0 || name == ".data.rel.ro" {
                 image
                     .constant
@@ -201,10 +221,29 @@ impl Image {
         addresses.filter_map(|pc| Some((pc, self.word(pc)?)))
     }
 
+    /// Bounds of loops that the program states.
+    pub fn loop_bounds(&self) -> &[LoopBound] {
+        &self.bounds
+    }
+
     /// All code symbols, ascending.
     pub fn functions(&self) -> impl Iterator<Item = &Symbol> {
         self.symbols.values()
     }
+}
+
+fn loop_bounds(bytes: &[u8], offset: u64, size: u64) -> Result<Vec<LoopBound>, ElfError> {
+    let end = offset.checked_add(size).ok_or(ElfError::Bounds)?;
+    let raw = bytes.get(offset as usize..end as usize).ok_or(ElfError::Bounds)?;
+    let word = |record: &[u8], at: usize| Some(u64::from_le_bytes(*record.get(at..)?.first_chunk()?));
+    let record = |record: &[u8]| {
+        let most = u32::try_from(word(record, 8)?).ok().filter(|most| *most > 0)?;
+        Some(LoopBound {
+            at: word(record, 0)?,
+            most,
+        })
+    };
+    raw.chunks(16).map(|r| record(r).ok_or(ElfError::Bounds)).collect()
 }
 
 impl Constants for Image {

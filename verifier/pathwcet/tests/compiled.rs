@@ -149,3 +149,15 @@ fn a_declared_bound_is_used_and_said() {
     let outcome = explore(&image, &query, symbols).expect("bounded by declaration");
     assert_eq!(outcome.loops.get(&pc), Some(&(47, true)));
 }
+
+/// 47 turns of the body, and the head once more.
+#[test]
+fn a_bound_stated_in_the_program_is_used_and_said() {
+    for level in ["-O1", "-O2", "-O3"] {
+        let Some(image) = image(level) else { return };
+        assert!(!image.loop_bounds().is_empty(), "{level}");
+        let outcome = bound(&image, "stated").unwrap_or_else(|e| panic!("{level}: {e}"));
+        let declared = outcome.loops.values().filter(|(_, declared)| *declared);
+        assert_eq!(declared.map(|(n, _)| *n).collect::<Vec<_>>(), [48], "{level}");
+    }
+}

@@ -8,8 +8,12 @@ mod tests;
 
 use core::ops::Range;
 
-use hyp_abi::config::{Budget, Channel, Device, Header, Segment, Vcpu, Vm};
+use crate::bound::Bounded;
+use hyp_abi::config::{
+    Budget, CHANNELS_MAX, Channel, DEVICES_MAX, Device, Header, SEGMENTS_MAX, Segment, VCPUS_MAX, Vcpu, Vm,
+};
 use hyp_abi::config_fault::{ConfigFault, RecordKind};
+use hyp_abi::{PathId, VMS_MAX};
 
 /// What the machine and the hypervisor's build allow.
 #[derive(Clone, Debug)]
@@ -53,22 +57,25 @@ pub struct Config<'a> {
 }
 
 macro_rules! table {
-    ($(#[$m:meta])* $name:ident, $at:ident, $count:ident, $record:ident) => {
+    ($(#[$m:meta])* $name:ident, $at:ident, $count:ident, $record:ident, $most:expr) => {
         $(#[$m])*
         pub fn $name(&self) -> impl Iterator<Item = $record> + Clone + use<'a> {
-            records(self.blob, self.$at, self.header.$count, $record::SIZE, $record::read)
+            records::<$record, { $most }>(self.blob, self.$at, self.header.$count, $record::SIZE, $record::read)
         }
     };
 }
 
-fn records<'a, T>(
+/// Validation has refused more than `MOST`.
+fn records<'a, T, const MOST: usize>(
     blob: &'a [u8],
     at: usize,
     count: u32,
     size: usize,
     read: fn(&[u8]) -> Option<T>,
-) -> impl Iterator<Item = T> + Clone + use<'a, T> {
-    (0..count as usize).filter_map(move |i| read(blob.get(at + i * size..)?))
+) -> impl Iterator<Item = T> + Clone + use<'a, T, MOST> {
+    (0..count as usize)
+        .at_most::<MOST>()
+        .filter_map(move |i| read(blob.get(at + i * size..)?))
 }
 
 impl<'a> Config<'a> {
@@ -86,27 +93,27 @@ impl<'a> Config<'a> {
 
     table!(
         /// VMs by id.
-        vms, vms_at, vms, Vm
+        vms, vms_at, vms, Vm, VMS_MAX
     );
     table!(
         /// vCPUs; of one VM in the order of their index.
-        vcpus, vcpus_at, vcpus, Vcpu
+        vcpus, vcpus_at, vcpus, Vcpu, VCPUS_MAX
     );
     table!(
         /// Segments.
-        segments, segments_at, segments, Segment
+        segments, segments_at, segments, Segment, SEGMENTS_MAX
     );
     table!(
         /// Devices.
-        devices, devices_at, devices, Device
+        devices, devices_at, devices, Device, DEVICES_MAX
     );
     table!(
         /// Channels.
-        channels, channels_at, channels, Channel
+        channels, channels_at, channels, Channel, CHANNELS_MAX
     );
     table!(
         /// Budgets.
-        budgets, budgets_at, budgets, Budget
+        budgets, budgets_at, budgets, Budget, PathId::COUNT
     );
 
     /// The bytes of a segment of this configuration.

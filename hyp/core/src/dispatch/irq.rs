@@ -123,7 +123,9 @@ fn console<M: Machine>(cpu: &mut Cpu, m: &mut M) {
         return;
     };
     cpu.focus = to;
-    let Some(vm) = cpu.vms.get_mut(usize::from(to)) else { return };
+    let Some(vm) = cpu.vms.get_mut(usize::from(to)) else {
+        return;
+    };
     if vm.alive {
         vm.uart.receive(byte);
         return received(cpu, m, PathId::IrqUart, to.into());

@@ -28,8 +28,8 @@ use embassy_time::Instant;
 use hyp_abi::PathId;
 use hyp_abi::record::{StreamKind, VmStopped};
 
-use crate::pmu::{Identity, Pmu};
 use crate::cpu::BOARD_SPIS;
+use crate::pmu::{Identity, Pmu};
 use crate::vcpu::Frame;
 use crate::vgic::LrFile;
 

@@ -142,14 +142,7 @@ impl View {
     }
 
     /// Writes a register of one of the arrays for word `w`.
-    pub(super) fn array_write<L: LrFile>(
-        &mut self,
-        w: usize,
-        offset: u32,
-        size: u8,
-        bits: u32,
-        lrs: &mut L,
-    ) {
+    pub(super) fn array_write<L: LrFile>(&mut self, w: usize, offset: u32, size: u8, bits: u32, lrs: &mut L) {
         if w >= WORDS {
             return;
         }

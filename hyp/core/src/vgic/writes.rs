@@ -88,14 +88,7 @@ impl View {
     }
 
     /// IPRIORITYR: those of the four interrupts from `first` of word `w` that `which` names.
-    pub(super) fn set_priorities<L: LrFile>(
-        &mut self,
-        w: usize,
-        first: u32,
-        which: u32,
-        value: u32,
-        lrs: &mut L,
-    ) {
+    pub(super) fn set_priorities<L: LrFile>(&mut self, w: usize, first: u32, which: u32, value: u32, lrs: &mut L) {
         let books = &mut self.books;
         books.recall_of(w, (which & 0xf) << (first & 28), lrs);
         books.word_mut(w).set_priorities(first, which, value);

@@ -2,7 +2,7 @@
 
 use super::summary::Summaries;
 use super::{ExploreError, is_panic};
-use crate::cfg::Cfg;
+use crate::cfg::{Block, Cfg};
 use crate::elf::Image;
 use crate::inst::{Flow, Inst, Op, SP};
 use crate::live::{ARGUMENTS, live, uses_and_defs};
@@ -17,6 +17,8 @@ const LIVE_DEPTH_MAX: usize = 64;
 pub struct Graph {
     pub cfg: Cfg,
     pub live: Vec<u64>,
+    /// Loops whose bounds the program states: header → most times it is reached.
+    pub stated: BTreeMap<usize, u32>,
 }
 
 /// The graphs of an image.
@@ -77,7 +79,8 @@ impl<'a> Graphs<'a> {
             error,
         })?;
         let live = live(&cfg, &mut |callee| self.arguments(callee, depth + 1));
-        let graph = Rc::new(Graph { cfg, live });
+        let stated = stated(&cfg, self.image);
+        let graph = Rc::new(Graph { cfg, live, stated });
         self.graphs.insert(function, Rc::clone(&graph));
         Ok(graph)
     }
@@ -100,6 +103,19 @@ impl<'a> Graphs<'a> {
         self.arguments.insert(function, found);
         found
     }
+}
+
+/// The header is reached once more than the body is passed.
+fn stated(cfg: &Cfg, image: &Image) -> BTreeMap<usize, u32> {
+    let mut out: BTreeMap<usize, u32> = BTreeMap::new();
+    for bound in image.loop_bounds() {
+        let holds = |b: &&Block| bound.at >= b.start() && bound.at < b.start() + 4 * b.insts.len() as u64;
+        if let Some(header) = cfg.blocks.iter().find(holds).and_then(|b| b.loops.last()) {
+            let most = bound.most.saturating_add(1);
+            out.entry(*header).and_modify(|m| *m = most.max(*m)).or_insert(most);
+        }
+    }
+    out
 }
 
 /// x19–x30.

@@ -259,7 +259,12 @@ impl Explorer<'_, '_> {
     fn may_iterate(&mut self, place: &Place, header: usize, n: u32) -> Result<bool, ExploreError> {
         let cfg = &place.frame.graph.cfg;
         let pc = cfg.blocks[header].start();
-        let declared = self.query.declared.get(&pc).copied();
+        let declared = self
+            .query
+            .declared
+            .get(&pc)
+            .or(place.frame.graph.stated.get(&header))
+            .copied();
         let seen = self.loops.entry(pc).or_insert((0, declared.is_some()));
         // Who enters a loop elsewhere than at its header comes to the header with iteration 1 first.
         let more = u32::from(cfg.entered.contains(&header));

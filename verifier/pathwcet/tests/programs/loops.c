@@ -11,3 +11,5 @@ int table(unsigned x, int *a)
 { switch (x) { case 0: return triangle(1); case 1: return 5; case 2: return early(a); case 3: return x * 3; case 4: return 9; case 5: return triangle(3) + 1; default: return 0; } }
 int euclid(unsigned a, unsigned b) { while (b) { unsigned t = a % b; a = b; b = t; } return a; }
 __attribute__((noinline)) int recursive(int n) { volatile int keep = n; return n <= 0 ? 0 : keep + recursive(n - 1); }
+#define AT_MOST(n) __asm__ volatile("1: nop\n.pushsection .gnomon.loops,\"a\"\n.quad 1b, " #n "\n.popsection")
+int stated(unsigned a, unsigned b) { while (b) { AT_MOST(47); unsigned t = a % b; a = b; b = t; } return a; }
