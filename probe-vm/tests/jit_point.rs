@@ -4,7 +4,7 @@ mod support;
 use probe_vm::conformance::emu::{self, Cpu};
 use probe_vm::interp::{Backing, Helpers, Memory, Size, Space};
 use probe_vm::jit::a64::flow::{Sys, bl};
-use probe_vm::jit::chain::{self, PER_PROBE, PROBES_MAX, SITE_LEAST, Target, WORDS_MAX};
+use probe_vm::jit::chain::{self, FILTER_WORDS_MAX, Only, PER_PROBE, PROBES_MAX, SITE_LEAST, Target, WORDS_MAX};
 use probe_vm::jit::*;
 use probe_vm::points::PointId;
 use support::proof::{BASE, HELPERS, STACK, TIMES, leak, links};
@@ -18,7 +18,9 @@ const CONTEXT: ContextLink = ContextLink {
     offset: 8192,
 };
 const TICKS: u64 = 77;
-const WHO: u64 = 3 | 1 << 32;
+const VM: u32 = 3;
+const VCPU: u32 = 1;
+const WHO: u64 = VM as u64 | (VCPU as u64) << 32;
 const FIELDS: [u64; 4] = [0xa1, 0xb2, 0xc3, 0xd4];
 const PATH: u64 = 9;
 /// What a firing must find again in x8–x11 and x18.
@@ -191,14 +193,17 @@ fn chains_run_whom_they_should_and_cost_what_is_charged() {
     let probes: Vec<_> = (0..PROBES_MAX)
         .map(|n| compiled(&probe(n as i32), entries[n]))
         .collect();
-    // Each probe sees everyone, the VM of the event, or another.
-    for setting in 0..3u32.pow(PROBES_MAX as u32) {
+    // Each probe sees everyone, the VM of the event or its vCPU, or another VM or vCPU.
+    let only = |vm, vcpu| Some(Only { vm, vcpu });
+    let filters = [None, only(VM, None), only(VM, Some(VCPU)), only(2, None), only(VM, Some(VCPU + 1))];
+    let kinds = filters.len() as u32;
+    for setting in 0..kinds.pow(PROBES_MAX as u32) {
         for count in 1..=PROBES_MAX {
-            let filter = |n: usize| [None, Some(WHO as u32), Some(2)][(setting / 3u32.pow(n as u32) % 3) as usize];
+            let filter = |n: usize| filters[(setting / kinds.pow(n as u32) % kinds) as usize];
             let targets: Vec<Target> = (0..count)
                 .map(|n| Target {
                     entry: entries[n],
-                    vm: filter(n),
+                    only: filter(n),
                 })
                 .collect();
             let mut code = vec![0; (4 * chain_words + SPACING * PROBES_MAX as u64) as usize / 4];
@@ -213,7 +218,9 @@ fn chains_run_whom_they_should_and_cost_what_is_charged() {
             }
             let mut notes = Notes::default();
             let executed = Machine::new().fire(&code, &mut notes);
-            let wanted: Vec<usize> = (0..count).filter(|n| filter(*n) != Some(2)).collect();
+            let wanted: Vec<usize> = (0..count)
+                .filter(|n| filter(*n).is_none_or(|o| o.vm == VM && o.vcpu.is_none_or(|v| v == VCPU)))
+                .collect();
             let want: Vec<u64> = wanted.iter().map(|n| FIELDS[3] + ((*n as u64) << 8)).collect();
             assert_eq!(notes.0, want, "setting {setting}, {count} probes");
             let bodies: u64 = (0..count).map(|n| probes[n].1).sum();
@@ -228,9 +235,32 @@ fn chains_run_whom_they_should_and_cost_what_is_charged() {
     }
 }
 
+/// What a filter adds to a firing, in instructions: of a VM, and of one of its vCPUs.
+#[test]
+fn a_filter_costs_at_most_six_instructions() {
+    let entry = BASE + 4 * WORDS_MAX as u64;
+    let (words, _) = compiled(&[EXIT[0], EXIT[1]], entry);
+    let executed = |only| {
+        let mut code = vec![0; WORDS_MAX + words.len()];
+        let to = chain::write(&[Target { entry, only }], CONTEXT, BASE + 4, &mut code[1..]).expect("reachable");
+        code[WORDS_MAX..].copy_from_slice(&words);
+        // What the stub is turned into.
+        code[0] = bl(((to - BASE) / 4) as i32) & !(1 << 31);
+        Machine::new().fire(&code, &mut Notes::default())
+    };
+    let all = executed(None);
+    for (vcpu, most) in [(None, 5), (Some(VCPU), 6)] {
+        let cost = executed(Some(Only { vm: VM, vcpu })) - all;
+        assert!(cost <= most && cost <= FILTER_WORDS_MAX as u64, "{vcpu:?}: {cost}");
+    }
+}
+
 #[test]
 fn chains_refuse_what_does_not_fit() {
-    let target = |entry: u64, vm| Target { entry, vm };
+    let target = |entry: u64, vm: Option<u32>| Target {
+        entry,
+        only: vm.map(|vm| Only { vm, vcpu: None }),
+    };
     let mut code = [0; WORDS_MAX];
     assert_eq!(chain::write(&[], CONTEXT, BASE, &mut code), None);
     let far = BASE + (1 << 28);

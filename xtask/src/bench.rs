@@ -22,13 +22,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+/// `--json` without a file.
+const STDOUT: &str = "-";
+
 /// Which benches to run and where the rows go.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// One of: exits, points, paths, mixed, jit, interp, verifier, wcet. All of them if none is named.
     name: Option<String>,
-    /// Write the rows to this file as a JSON array.
-    #[arg(long)]
+    /// Write the rows to this file as a JSON array; without a file to standard output, and the tables to standard error.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
     json: Option<PathBuf>,
 }
 
@@ -153,14 +156,21 @@ pub fn run(shop: &Shop, args: &Args) -> Result<()> {
     shop.ensure(setup::TEST)?;
     build::all(shop)?;
     let mut rows = Vec::new();
+    let to_stdout = args.json.as_ref().is_some_and(|file| file.as_os_str() == STDOUT);
     for bench in chosen {
         let mine = measure(shop, bench)?;
-        println!("{}\n", table(bench, &mine));
+        match to_stdout {
+            true => eprintln!("{}\n", table(bench, &mine)),
+            false => println!("{}\n", table(bench, &mine)),
+        }
         rows.extend(mine);
     }
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&rows).map_err(|error| Failure::Said(error.to_string()))?;
-        fs::write(file, text + "\n").map_err(Failure::file(file))?;
+        match to_stdout {
+            true => println!("{text}"),
+            false => fs::write(file, text + "\n").map_err(Failure::file(file))?,
+        }
     }
     Ok(())
 }

@@ -63,7 +63,7 @@ calls! {
     ProbeVerify = 0x21, "probe_verify";
     /// x1 = handle, compiles and publishes (repeat while x1 = 0) → x1 = 0 more / 1 published, x2 = code bytes, x3 = time bound.
     ProbeCompile = 0x22, "probe_compile";
-    /// x1 = handle, x2 = point id, x3 = VM filter (or [`FILTER_ANY`]) → x1 = attachment.
+    /// x1 = handle, x2 = point id, x3 = filter: VM | (vCPU + 1) << 32, 0 there for all its vCPUs; or [`FILTER_ANY`] → x1 = attachment.
     ProbeAttach = 0x23, "probe_attach";
     /// x1 = attachment.
     ProbeDetach = 0x24, "probe_detach";

@@ -1,11 +1,14 @@
 //! The log: defmt frames in a bounded ring, read by hypercall or dumped after a fault of our own.
 //!
-//! A frame that does not fit is dropped whole and counted. Nothing is formatted here.
+//! A frame that does not fit, or that comes while another CPU writes or reads, is dropped whole and counted: nobody waits for the log.
+//! Nothing is formatted here.
 
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hyp_abi::record::StreamKind;
 
+use crate::percpu::{self, CPUS};
 use crate::turn::Turns;
 use crate::uart::Uart;
 
@@ -20,7 +23,6 @@ struct Log {
     read: u32,
     committed: u32,
     written: u32,
-    lost: u64,
     overflow: bool,
     encoder: defmt::Encoder,
 }
@@ -48,7 +50,7 @@ impl Log {
     fn finish(&mut self) {
         if self.overflow {
             self.written = self.committed;
-            self.lost += 1;
+            LOST.fetch_add(1, Ordering::Relaxed);
             self.overflow = false;
         } else {
             self.committed = self.written;
@@ -58,6 +60,22 @@ impl Log {
 
 /// One CPU at a time writes a frame or reads.
 static TURNS: Turns = Turns::new();
+/// Frames lost since the last read.
+static LOST: AtomicU64 = AtomicU64::new(0);
+/// By CPU: the frame under way has no turn, and goes nowhere.
+static DROPPED: [AtomicBool; CPUS] = [const { AtomicBool::new(false) }; CPUS];
+
+/// Whether this CPU's frame goes nowhere.
+fn dropped() -> Option<&'static AtomicBool> {
+    DROPPED.get(percpu::context().cpu() as usize)
+}
+
+/// Does something for the frame under way, if it goes anywhere.
+fn frame(step: impl FnOnce(&mut Log)) {
+    if dropped().is_some_and(|dropped| !dropped.load(Ordering::Relaxed)) {
+        with(step);
+    }
+}
 
 struct Shared(UnsafeCell<Log>);
 // SAFETY: 1. The log is used in turns (`TURNS`), EL2 runs with interrupts masked, and no function here calls out while it holds
@@ -69,7 +87,6 @@ static LOG: Shared = Shared(UnsafeCell::new(Log {
     read: 0,
     committed: 0,
     written: 0,
-    lost: 0,
     overflow: false,
     encoder: defmt::Encoder::new(),
 }));
@@ -83,34 +100,43 @@ fn with<R>(f: impl FnOnce(&mut Log) -> R) -> R {
 #[defmt::global_logger]
 struct Logger;
 
-// SAFETY: 1. EL2 runs with interrupts masked, and other CPUs wait for their turn, so acquire and release pair up without nesting, and `write` is
+// SAFETY: 1. EL2 runs with interrupts masked, and other CPUs that have no turn write nowhere, so acquire and release pair up without nesting, and `write` is
 // only called between them, which is what the trait asks for.
 unsafe impl defmt::Logger for Logger {
     fn acquire() {
-        TURNS.take();
-        with(|log| log.encode(|encoder, sink| encoder.start_frame(sink)));
+        let turn = TURNS.try_take();
+        if let Some(dropped) = dropped() {
+            dropped.store(!turn, Ordering::Relaxed);
+        }
+        if !turn {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
+        frame(|log| log.encode(|encoder, sink| encoder.start_frame(sink)));
     }
 
     unsafe fn flush() {}
 
     unsafe fn release() {
-        with(|log| {
+        frame(|log| {
             log.encode(|encoder, sink| encoder.end_frame(sink));
             log.finish();
+            TURNS.give();
         });
-        TURNS.give();
     }
 
     unsafe fn write(bytes: &[u8]) {
-        with(|log| log.encode(|encoder, sink| encoder.write(bytes, sink)));
+        frame(|log| log.encode(|encoder, sink| encoder.write(bytes, sink)));
     }
 }
 
 defmt::timestamp!("{=u64:us}", embassy_time::Instant::now().as_micros());
 
 /// Takes up to `out.len()` bytes of whole or partial frames, oldest first; returns (bytes, frames lost since the last call).
+/// Nothing while another CPU writes or reads.
 pub fn read(out: &mut [u8]) -> (usize, u64) {
-    TURNS.take();
+    if !TURNS.try_take() {
+        return (0, 0);
+    }
     let read = with(|log| {
         let mut taken = 0;
         for slot in out.iter_mut() {
@@ -121,7 +147,7 @@ pub fn read(out: &mut [u8]) -> (usize, u64) {
             log.read = log.read.wrapping_add(1);
             taken += 1;
         }
-        (taken, core::mem::take(&mut log.lost))
+        (taken, LOST.swap(0, Ordering::Relaxed))
     });
     TURNS.give();
     read

@@ -265,7 +265,7 @@ fn load_store<M: Memory>(cpu: &mut Cpu, mem: &mut M, w: u32) -> Result<(), Bad> 
         }
         0x38 if w >> 10 & 3 == 0 => lse(cpu, mem, w, size),
         0x08 => exclusive_or_cas(cpu, mem, w, size),
-        0x28 | 0x29 if w >> 30 == 2 => pair(cpu, mem, w),
+        0x28 | 0x29 if w >> 30 & 1 == 0 => pair(cpu, mem, w),
         _ => Err(Bad::Unknown),
     }
 }
@@ -292,15 +292,16 @@ fn single<M: Memory>(cpu: &mut Cpu, mem: &mut M, w: u32, rt: u32, size: Size, ad
 fn pair<M: Memory>(cpu: &mut Cpu, mem: &mut M, w: u32) -> Result<(), Bad> {
     let (rt, rt2, rn) = (w & 31, w >> 10 & 31, w >> 5 & 31);
     let base = cpu.spr(rn);
-    let moved = base.wrapping_add((signed(w, 15, 7) * 8) as u64);
+    let (size, bytes) = if w >> 31 == 1 { (Size::X, 8) } else { (Size::W, 4) };
+    let moved = base.wrapping_add((signed(w, 15, 7) * bytes) as u64);
     let mode = w >> 23 & 3;
     let addr = if mode == 1 { base } else { moved };
-    for (at, r) in [(addr, rt), (addr.wrapping_add(8), rt2)] {
+    for (at, r) in [(addr, rt), (addr.wrapping_add(bytes as u64), rt2)] {
         if w >> 22 & 1 == 1 {
-            let value = mem.load(at, Size::X).ok_or(Bad::Access(at))?;
+            let value = mem.load(at, size).ok_or(Bad::Access(at))?;
             cpu.set_zr(r, true, value);
         } else {
-            mem.store(at, Size::X, cpu.zr(r)).ok_or(Bad::Access(at))?;
+            mem.store(at, size, cpu.zr(r)).ok_or(Bad::Access(at))?;
         }
     }
     match mode {

@@ -3,8 +3,8 @@
 //! Everything is a constant in straight-line code, so it has nothing to read that could change under it: who attaches
 //! or detaches writes a new chain beside the old one and turns one branch.
 
-use super::a64::alu::{AddSub, add_sub_imm};
-use super::a64::mem::{Access, PairMode, Size, ldp, ldr_post, offset, stp};
+use super::a64::alu::{AddSub, add_sub_imm, ccmp_imm};
+use super::a64::mem::{Access, PairMode, Size, ldp, ldp_w, ldr_post, offset, stp};
 use super::a64::{Cond, Reg, Width, flow};
 use super::links::ContextLink;
 use crate::points::HEADER_WHO_AT;
@@ -13,23 +13,34 @@ use crate::points::HEADER_WHO_AT;
 pub const PROBES_MAX: usize = 4;
 /// Words of the longest chain: saving and restoring, and for each probe its filter, its call, and what it may change.
 pub const WORDS_MAX: usize = 5 + PROBES_MAX * (FILTER_WORDS_MAX + 1) + (PROBES_MAX - 1) * 3;
-/// Most words of a filter: the CPU's block, the context in it, load, compare, branch.
-const FILTER_WORDS_MAX: usize = 5;
+/// Most words of a filter: the CPU's block, the context in it, load, compare, compare, branch.
+pub const FILTER_WORDS_MAX: usize = 6;
 /// Highest VM that a filter can ask for: the immediate of `CMP`.
 pub const VM_MAX: u32 = 0xfff;
+/// Highest vCPU that a filter can ask for: the immediate of `CCMP`.
+pub const VCPU_MAX: u32 = 31;
 /// What a chain adds to the time of one firing, for each of its probes, beyond the point's own code of at least
 /// [`SITE_LEAST`] instructions, which each attached probe is charged as if it were alone.
-pub const PER_PROBE: u64 = 7;
+pub const PER_PROBE: u64 = 8;
 /// Fewest instructions of a point's own code, its stub (`nop; ret`) included.
 pub const SITE_LEAST: u64 = 6;
+
+/// Whose events a probe sees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Only {
+    /// Of this VM.
+    pub vm: u32,
+    /// And of this vCPU of it; of all without.
+    pub vcpu: Option<u32>,
+}
 
 /// One probe of a chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Target {
     /// Run address of its code.
     pub entry: u64,
-    /// The VM whose events it sees; all without.
-    pub vm: Option<u32>,
+    /// Whose events it sees; everyone's without.
+    pub only: Option<Only>,
 }
 
 /// Code being written.
@@ -58,6 +69,13 @@ impl Out<'_> {
         self.put(encode(words as i32));
     }
 
+    /// `B.EQ` to an absolute address.
+    fn to_if_equal(&mut self, address: u64) {
+        let words = (address.wrapping_sub(self.base + 4 * self.at as u64) as i64) / 4;
+        self.good &= (-(1 << 18)..1 << 18).contains(&words);
+        self.put(flow::b_cond(Cond::Eq, words as i32));
+    }
+
     fn access(&mut self, access: Access, size: Size, rt: Reg, rn: Reg, at: i32) {
         match offset(access, size, rt, rn, at) {
             Some(word) => self.put(word),
@@ -65,10 +83,17 @@ impl Out<'_> {
         }
     }
 
-    /// Skips `skip` words unless the event is of `vm`.
-    fn filter(&mut self, vm: Option<u32>, skip: i32) {
-        let Some(vm) = vm else { return };
-        self.good &= vm <= VM_MAX;
+    /// Skips `skip` words unless the event is one of `only`.
+    fn filter(&mut self, only: Option<Only>, skip: i32) {
+        if let Some(only) = only {
+            self.compare(only);
+            self.put(flow::b_cond(Cond::Ne, skip + 1));
+        }
+    }
+
+    /// Equal, if the event is one of `only`.
+    fn compare(&mut self, Only { vm, vcpu }: Only) {
+        self.good &= vm <= VM_MAX && vcpu.is_none_or(|vcpu| vcpu <= VCPU_MAX);
         self.put(flow::mrs(VM, self.context.base));
         let offset = self.context.offset + HEADER_WHO_AT as u32;
         // A page's worth is added apart from what a load reaches.
@@ -76,32 +101,52 @@ impl Out<'_> {
             self.good &= offset >> 24 == 0;
             self.put(add_sub_imm(AddSub::Add, Width::X, VM, VM, (offset >> 12, true)));
         }
-        self.access(Access::Load, Size::W, VM, VM, (offset & 0xfff) as i32);
+        let low = (offset & 0xfff) as i32;
+        match vcpu {
+            // The vCPU is the word behind the VM.
+            Some(_) => {
+                self.good &= low <= PAIR_REACH;
+                self.put(ldp_w(VM, VCPU, VM, low));
+            }
+            None => self.access(Access::Load, Size::W, VM, VM, low),
+        }
         self.put(add_sub_imm(AddSub::Subs, Width::W, Reg::ZR, VM, (vm & VM_MAX, false)));
-        self.put(flow::b_cond(Cond::Ne, skip + 1));
+        if let Some(vcpu) = vcpu {
+            // Not equal where the VM is another.
+            self.put(ccmp_imm(Width::W, VCPU, vcpu & VCPU_MAX, 0, Cond::Eq));
+        }
     }
 }
 
 const VM: Reg = Reg(6);
+const VCPU: Reg = Reg(7);
+/// Farthest offset of a pair of words.
+const PAIR_REACH: i32 = 252;
 const FRAME: i32 = 48;
 
 /// Writes the code that runs `probes` in order, to be at `at`: the address a point branches to (the probe itself if it
 /// is alone and sees everything). `None`: there is no probe, `code` has fewer than [`WORDS_MAX`] words, or a probe is
-/// out of reach or wants a VM above [`VM_MAX`].
+/// out of reach or wants a VM above [`VM_MAX`] or a vCPU above [`VCPU_MAX`].
 pub fn write(probes: &[Target], context: ContextLink, at: u64, code: &mut [u32]) -> Option<u64> {
+    let code_words = code.len();
     let mut out = Out {
         words: code,
         at: 0,
         base: at,
         context,
-        good: probes.len() <= PROBES_MAX,
+        good: probes.len() <= PROBES_MAX && code_words >= WORDS_MAX,
     };
     match probes {
         [] => return None,
-        [Target { entry, vm: None }] => return Some(*entry),
-        [Target { entry, vm }] => {
-            out.filter(*vm, 1);
-            out.to(*entry, flow::b);
+        [Target { entry, only: None }] => return Some(*entry),
+        [
+            Target {
+                entry,
+                only: Some(only),
+            },
+        ] => {
+            out.compare(*only);
+            out.to_if_equal(*entry);
             out.put(flow::ret());
         }
         _ => several(probes, &mut out),
@@ -116,7 +161,7 @@ fn several(probes: &[Target], out: &mut Out<'_>) {
     out.put(stp(PairMode::Offset, Reg(3), Reg(4), SP, 32));
     for (i, probe) in probes.iter().enumerate() {
         let last = i + 1 == probes.len();
-        out.filter(probe.vm, if last { 1 } else { 4 });
+        out.filter(probe.only, if last { 1 } else { 4 });
         out.to(probe.entry, flow::bl);
         if !last {
             out.access(Access::Load, Size::X, Reg(5), SP, 8);

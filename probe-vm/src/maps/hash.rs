@@ -225,6 +225,8 @@ impl<W: Word> Map<'_, W> {
         Ok(())
     }
 
+    /// Its own function, so that its time can be bounded apart from the rest of an update.
+    #[inline(never)]
     fn insert<V: Source + ?Sized>(&self, cpu: u32, slot: u32, key: &Key, tag: u64, value: &V) -> Result<(), MapError> {
         let own = self.geo.value_at(cpu, slot).ok_or(MapError::Invalid)?;
         let at = self.state_at(slot);
@@ -233,7 +235,7 @@ impl<W: Word> Map<'_, W> {
         }
         for other in 0..self.geo.cpus.min(super::limits::CPUS_MAX) {
             match self.geo.value_at(other, slot) {
-                Some(value_at) if value_at != own => self.zero_value(value_at),
+                Some(value_at) if value_at != own => self.zero_value::<{ super::limits::VALUE_BYTES_MAX }>(value_at),
                 _ => self.copy_in::<{ super::limits::VALUE_BYTES_MAX }, V>(own, value, self.geo.def.value_bytes),
             }
         }

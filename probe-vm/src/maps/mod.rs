@@ -190,7 +190,7 @@ impl<'a, W: Word> Map<'a, W> {
         self.update(0, key, value, flag)?;
         for cpu in 1..self.geo.cpus {
             if let Some(at) = self.lookup(cpu, key) {
-                self.zero_value(at);
+                self.zero_value::<{ limits::SECTION_BYTES_MAX }>(at);
             }
         }
         Ok(())
@@ -225,8 +225,9 @@ impl<'a, W: Word> Map<'a, W> {
         }
     }
 
-    fn zero_value(&self, at: u32) {
-        let bytes = self.geo.stride.min(limits::SECTION_BYTES_MAX);
+    /// Zeroes a value of at most `MAX` bytes.
+    fn zero_value<const MAX: u32>(&self, at: u32) {
+        let bytes = self.geo.stride.min(MAX);
         let mut done = 0;
         while done < bytes {
             self.set(at + done, 0, Ordering::Relaxed);

@@ -202,7 +202,7 @@ impl<W: Word> Map<'_, W> {
                 self.kill_locked(slot);
             } else if !hash {
                 for cpu in 0..self.geo.cpus {
-                    self.zero_value(self.geo.value_at(cpu, slot).unwrap_or(0));
+                    self.zero_value::<SECTION_BYTES_MAX>(self.geo.value_at(cpu, slot).unwrap_or(0));
                 }
             }
         }

@@ -3,6 +3,7 @@
 use hyp_abi::call::FILTER_ANY;
 use hyp_abi::record::Pool;
 use hyp_abi::{Rights, Status, VMS_MAX};
+use probe_vm::jit::chain::{Only, VCPU_MAX};
 use probe_vm::points::PointId;
 
 use super::publish::ProbeCode;
@@ -17,15 +18,15 @@ pub struct Armed<C> {
     id: u64,
     slot: u8,
     /// Whose events it sees; everyone's without.
-    vm: Option<u32>,
+    only: Option<Only>,
     time_bound: u64,
     code: C,
 }
 
 impl<C: ProbeCode> Armed<C> {
-    /// The VM whose events it sees; `None`: every VM's.
-    pub const fn vm(&self) -> Option<u32> {
-        self.vm
+    /// Whose events it sees; `None`: everyone's.
+    pub const fn only(&self) -> Option<Only> {
+        self.only
     }
 
     /// Slot of its program.
@@ -97,7 +98,8 @@ impl<C: ProbeCode> Probes<'_, C> {
     }
 
     /// ProbeAttach. After this, [`Probes::replace`] and [`Probes::detach`] el2 patches the point and begins a [`crate::grace::Grace::period`].
-    /// `filter`: a VM id or [`FILTER_ANY`], which means every VM that the caller may see.
+    /// `filter`: a VM id, in the upper half one more than the vCPU or 0 for all of them; or [`FILTER_ANY`], which means every VM that the
+    /// caller may see.
     pub fn attach(
         &mut self,
         caller: Caller,
@@ -113,7 +115,7 @@ impl<C: ProbeCode> Probes<'_, C> {
             return Err(Refused::with(Status::InvalidArg, &[2]));
         }
         let point = p.point;
-        let vm = self.filter(caller, filter)?;
+        let only = self.filter(caller, filter)?;
         let Some(published) = &p.published else {
             return Err(Refused::state(self.state(slot)?));
         };
@@ -131,7 +133,7 @@ impl<C: ProbeCode> Probes<'_, C> {
         let armed = Armed {
             id: self.next_handle,
             slot: slot as u8,
-            vm,
+            only,
             time_bound,
             code: published.code(),
         };
@@ -247,18 +249,27 @@ impl<C: ProbeCode> Probes<'_, C> {
         }
     }
 
-    /// The VM whose events an attachment sees.
-    fn filter(&self, caller: Caller, filter: u64) -> Result<Option<u32>, Refused> {
+    /// Whose events an attachment sees.
+    fn filter(&self, caller: Caller, filter: u64) -> Result<Option<Only>, Refused> {
         let system = caller.rights.contains(Rights::PROBE_SYSTEM);
+        let own = Only {
+            vm: caller.vm,
+            vcpu: None,
+        };
         if filter == FILTER_ANY {
-            return Ok((!system).then_some(caller.vm));
+            return Ok((!system).then_some(own));
         }
-        let vm = u32::try_from(filter).ok().filter(|v| (*v as usize) < VMS_MAX);
-        let vm = vm.ok_or(Refused::with(Status::InvalidArg, &[3]))?;
-        if vm != caller.vm && !system {
+        let only = Only {
+            vm: filter as u32,
+            vcpu: ((filter >> 32) as u32).checked_sub(1),
+        };
+        if only.vm as usize >= VMS_MAX || only.vcpu.is_some_and(|vcpu| vcpu > VCPU_MAX) {
+            return Err(Refused::with(Status::InvalidArg, &[3]));
+        }
+        if only.vm != caller.vm && !system {
             return Err(Refused::with(Status::Denied, &[u64::from(Rights::PROBE_SYSTEM.bits())]));
         }
-        Ok(Some(vm))
+        Ok(Some(only))
     }
 
     /// Point and place of attachment `id` that the caller may touch: at most 16 × [`ATTACHMENTS_MAX`] looked at.

@@ -11,6 +11,7 @@ use hyp_abi::call::FILTER_ANY;
 use hyp_abi::record::Pool;
 use hyp_abi::{PathId, Rights, Status};
 use probe_vm::image::{MapSpec, Name, ProgramSpec, encode, limits};
+use probe_vm::jit::chain::Only;
 use probe_vm::jit::{ContextLink, CpuLink, Scale, TimeLink, Work, a64};
 use probe_vm::maps::{Geometry, MapDef, MapKind, UpdateFlag};
 use probe_vm::points::PointId;
@@ -315,8 +316,14 @@ fn rights_and_filters() {
     refused(s.attach(SELF, mine, 99), Status::InvalidArg, &[3]);
     let a = s.attach(SELF, mine, FILTER_ANY).unwrap();
     refused(s.probes.detach(OTHER, a.id, &mut s.admission), Status::NotFound, &[]);
-    let seen: Vec<_> = s.probes.arms(PointId::Mmio).unwrap().iter().map(|a| a.vm()).collect();
-    assert_eq!(seen, [Some(SELF.vm)], "only its own VM's events");
+    let seen: Vec<_> = s.probes.arms(PointId::Mmio).unwrap().iter().map(|a| a.only()).collect();
+    let own = |vcpu| Some(Only { vm: SELF.vm, vcpu });
+    assert_eq!(seen, [own(None)], "only its own VM's events");
+    let b = s.attach(SELF, mine, u64::from(SELF.vm) | 4 << 32).unwrap();
+    let last = s.probes.arms(PointId::Mmio).unwrap().iter().last().unwrap().only();
+    assert_eq!(last, own(Some(3)), "one vCPU's");
+    refused(s.attach(SELF, mine, u64::from(SELF.vm) | 34 << 32), Status::InvalidArg, &[3]);
+    s.probes.detach(SELF, b.id, &mut s.admission).unwrap();
     let r = s
         .probes
         .attach(SELF, mine, PointId::VcpuBlock as u64, 1, &mut s.admission, &[]);

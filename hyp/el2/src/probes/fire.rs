@@ -47,12 +47,12 @@ pub fn init() {
 
 /// The stub of `point` leads to `arms` from now on.
 pub fn arm(point: PointId, arms: &PointArms<Code>) {
-    let mut targets = [Target { entry: 0, vm: None }; PROBES_MAX];
+    let mut targets = [Target { entry: 0, only: None }; PROBES_MAX];
     let mut count = 0;
     for (target, armed) in targets.iter_mut().zip(arms.iter()) {
         *target = Target {
             entry: armed.code().entry(),
-            vm: armed.vm(),
+            only: armed.only(),
         };
         count += 1;
     }

@@ -88,6 +88,12 @@ pub const fn ldp(mode: PairMode, rt: Reg, rt2: Reg, rn: Reg, bytes: i32) -> u32 
     pair(true, mode, rt, rt2, rn, bytes)
 }
 
+/// `ldp wt, wt2, [rn, #bytes]`; `bytes` a multiple of 4 in −256..=252.
+pub const fn ldp_w(rt: Reg, rt2: Reg, rn: Reg, bytes: i32) -> u32 {
+    let imm7 = ((bytes / 4) as u32) & 0x7f;
+    0x2940_0000 | imm7 << 15 | rt2.at(10) | rn.at(5) | rt.at(0)
+}
+
 /// `str xt, [rn, #bytes]!` (pre-indexed) with `bytes` in −256..256.
 pub const fn str_pre(rt: Reg, rn: Reg, bytes: i32) -> u32 {
     0xf800_0c00 | (bytes as u32 & 0x1ff) << 12 | rn.at(5) | rt.at(0)

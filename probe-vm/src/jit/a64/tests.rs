@@ -232,6 +232,11 @@ fn mem_cases(g: &mut Rng, out: &mut Cases) {
     ] {
         out.push((stp(mode, p, q, base, at), format!("stp x{}, x{}, {text}", p.0, q.0)));
         out.push((ldp(mode, p, q, base, at), format!("ldp x{}, x{}, {text}", p.0, q.0)));
+        if mode == PairMode::Offset {
+            let at = at / 2;
+            let text = format!("ldp w{}, w{}, [x{}, #{at}]", p.0, q.0, base.0);
+            out.push((ldp_w(p, q, base, at), text));
+        }
     }
     let at = g.below(512) as i32 - 256;
     out.push((str_pre(p, Reg::SP, at), format!("str x{}, [sp, #{at}]!", p.0)));
