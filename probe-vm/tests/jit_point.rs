@@ -195,7 +195,13 @@ fn chains_run_whom_they_should_and_cost_what_is_charged() {
         .collect();
     // Each probe sees everyone, the VM of the event or its vCPU, or another VM or vCPU.
     let only = |vm, vcpu| Some(Only { vm, vcpu });
-    let filters = [None, only(VM, None), only(VM, Some(VCPU)), only(2, None), only(VM, Some(VCPU + 1))];
+    let filters = [
+        None,
+        only(VM, None),
+        only(VM, Some(VCPU)),
+        only(2, None),
+        only(VM, Some(VCPU + 1)),
+    ];
     let kinds = filters.len() as u32;
     for setting in 0..kinds.pow(PROBES_MAX as u32) {
         for count in 1..=PROBES_MAX {

@@ -35,7 +35,10 @@ impl Image {
             .find(|p| p.p_type == 1 && (p.p_vaddr..p.p_vaddr + p.p_filesz).contains(&address));
         let segment = segment.unwrap_or_else(|| panic!("{address:#x} is not in the file"));
         let offset = (address - segment.p_vaddr + segment.p_offset) as usize;
-        (self.0[offset..offset + N].try_into().expect("N bytes"), segment.is_executable())
+        (
+            self.0[offset..offset + N].try_into().expect("N bytes"),
+            segment.is_executable(),
+        )
     }
 
     fn word(&self, address: u64) -> u32 {
@@ -72,19 +75,25 @@ fn a_disabled_point_is_one_nop_at_every_site() {
     println!("{} sites, {sites:?}", places.len());
     let stubs = image.symbol("fire_stubs");
     for point in 0..POINT_COUNT as u64 {
-        assert_eq!([image.word(stubs + 8 * point), image.word(stubs + 8 * point + 4)], [NOP, RET]);
+        assert_eq!(
+            [image.word(stubs + 8 * point), image.word(stubs + 8 * point + 4)],
+            [NOP, RET]
+        );
     }
 }
 
-/// The cost of firing that is charged where the analyser has none is above all that it has.
+/// Every point's cost of firing is derived, and the one that would be charged without is above them all.
 #[test]
 fn the_stated_cost_of_firing_is_above_the_derived_ones() {
     let image = Image::read();
-    let bounds = gnomon::paths::table::read(&image.0).expect("a hypervisor").expect("a table of bounds");
-    let derived = bounds.fire.iter().zip(declared::FIRE).filter(|(fire, stated)| **fire != *stated);
+    let bounds = gnomon::paths::table::read(&image.0)
+        .expect("a hypervisor")
+        .expect("a table of bounds");
     for (point, (fire, stated)) in PointId::ALL.iter().zip(bounds.fire.iter().zip(declared::FIRE)) {
         println!("{point:?}: {fire}, stated {stated}");
-        assert!(*fire > 0 && *fire <= stated, "{point:?}: {fire} derived, {stated} stated");
+        assert!(
+            *fire > 0 && *fire < stated,
+            "{point:?}: {fire} derived, {stated} stated"
+        );
     }
-    assert!(derived.count() >= POINT_COUNT / 2, "hardly any is derived");
 }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyp_abi::PathId;
 use hyp_abi::bounds::POINTS;
+use pathwcet::decode::decode;
 use pathwcet::explore::{Graphs, Limits, OnPanic, Outcome, Query, explore_with};
-use pathwcet::inst::SP;
+use pathwcet::inst::{Flow, SP};
 use pathwcet::range::Range;
 use pathwcet::state::{State, Symbols};
 use probe_vm::jit::chain;
@@ -270,7 +271,34 @@ fn merge(out: &mut Analysis, run: &Run<'_>, outcome: Outcome) {
     }
 }
 
-/// Cost of firing for each probe: from a site's block back behind the site, and its share of the chain.
+/// Where a stay that did not fire at `site` can come to, calls not followed: every address behind the `nop`.
+///
+/// A block that fires ends at the first of them. Mostly that is the next one, but the compiler may let a block go on elsewhere.
+fn behind(ground: &Ground, site: u64) -> BTreeSet<u64> {
+    // Nothing leads into a block but its site: what seems to is a call that does not return.
+    let blocks: BTreeSet<u64> = ground.sites.iter().map(|s| s.block).collect();
+    let mut seen = BTreeSet::new();
+    let mut next = vec![site + 4];
+    while let Some(at) = next.pop() {
+        let Some(inst) = ground.image.word(at).and_then(|word| decode(at, word).ok()) else {
+            continue;
+        };
+        if blocks.contains(&at) || !seen.insert(at) {
+            continue;
+        }
+        match inst.flow {
+            Flow::Jump(to) => next.push(to),
+            Flow::Ret(_) | Flow::JumpReg(_) | Flow::Eret | Flow::Trap => {}
+            Flow::Next | Flow::Call(_) | Flow::CallReg(_) => next.push(at + 4),
+            Flow::Cond { target, .. } | Flow::Zero { target, .. } | Flow::Bit { target, .. } => {
+                next.extend([at + 4, target]);
+            }
+        }
+    }
+    seen
+}
+
+/// Cost of firing for each probe: from a site's block to where it would have come without, and its share of the chain.
 fn fire(ground: &Ground) -> [Option<u64>; POINTS] {
     let mut out = [Some(0); POINTS];
     let mut graphs = Graphs::new(&ground.image);
@@ -283,7 +311,7 @@ fn fire(ground: &Ground) -> [Option<u64>; POINTS] {
         start.state.set(SP, start.stack.1);
         start.classes = None;
         let mut stops = ground.stops();
-        stops.insert(site.at + 4);
+        stops.extend(behind(ground, site.at));
         let found = bound(ground, &mut graphs, site.block, stops, FIRE_STEPS_MAX, start, symbols).ok();
         let found = found.and_then(|found| charge(found.bound));
         *cost = cost.zip(found).map(|(cost, found)| cost.max(found));

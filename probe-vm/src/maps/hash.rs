@@ -233,12 +233,13 @@ impl<W: Word> Map<'_, W> {
         for (i, word) in self.used(key) {
             self.set(at + 8 + i * 8, *word, Release);
         }
-        for other in 0..self.geo.cpus.min(super::limits::CPUS_MAX) {
-            match self.geo.value_at(other, slot) {
-                Some(value_at) if value_at != own => self.zero_value::<{ super::limits::VALUE_BYTES_MAX }>(value_at),
-                _ => self.copy_in::<{ super::limits::VALUE_BYTES_MAX }, V>(own, value, self.geo.def.value_bytes),
+        // The slot is dead still, so nobody looks between the two.
+        for each in 0..self.geo.cpus.min(super::limits::CPUS_MAX) {
+            if let Some(value_at) = self.geo.value_at(each, slot).filter(|_| self.geo.cpus > 1) {
+                self.zero_value::<{ super::limits::VALUE_BYTES_MAX }>(value_at);
             }
         }
+        self.copy_in::<{ super::limits::VALUE_BYTES_MAX }, V>(own, value, self.geo.def.value_bytes);
         let generation = self.get(at, Relaxed).wrapping_add(GENERATION) & GENERATIONS;
         self.set(at, tag | generation | LIVE, Release);
         Ok(())

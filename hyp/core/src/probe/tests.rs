@@ -322,7 +322,11 @@ fn rights_and_filters() {
     let b = s.attach(SELF, mine, u64::from(SELF.vm) | 4 << 32).unwrap();
     let last = s.probes.arms(PointId::Mmio).unwrap().iter().last().unwrap().only();
     assert_eq!(last, own(Some(3)), "one vCPU's");
-    refused(s.attach(SELF, mine, u64::from(SELF.vm) | 34 << 32), Status::InvalidArg, &[3]);
+    refused(
+        s.attach(SELF, mine, u64::from(SELF.vm) | 34 << 32),
+        Status::InvalidArg,
+        &[3],
+    );
     s.probes.detach(SELF, b.id, &mut s.admission).unwrap();
     let r = s
         .probes
