@@ -268,7 +268,7 @@ fn a_program_lives_from_stage_to_unload() {
         (4, 1, 42, v.time_bound)
     );
     assert_eq!(s.admission.row(PathId::MmioUart).probes, 10 + v.time_bound);
-    let seen: Vec<_> = s.probes.arms(PointId::Mmio).unwrap().iter().map(|a| a.vm()).collect();
+    let seen: Vec<_> = s.probes.arms(PointId::Mmio).unwrap().iter().map(|a| a.only()).collect();
     assert_eq!(seen, [None]);
     refused(s.probes.unload(SYSTEM, h), Status::Busy, &[]);
     assert!(s.probes.detach(SYSTEM, a.id, &mut s.admission).unwrap().switch);
