@@ -45,6 +45,12 @@ pub const GCC_A64: Need = need(
     "aarch64-linux-gnu-gcc",
     "builds test programs for the path analyser and the probe compiler",
 );
+/// File systems.
+pub const MKE2FS: Need = need(
+    "e2fsprogs",
+    "/usr/sbin/mke2fs",
+    "makes the disk of a Linux guest in the tests",
+);
 /// Debian's compiler, which builds `core` for the target where rustup has none.
 pub const DEBIAN_RUST: [Need; 3] = [
     need(
@@ -65,7 +71,7 @@ pub const BUILD: &[Need] = &[LLD, CLANG, LIBBPF];
 /// What booting a system needs.
 pub const BOOT: &[Need] = &[QEMU, LLD, CLANG, LIBBPF];
 /// What the whole test suite needs.
-pub const TEST: &[Need] = &[QEMU, LLD, CLANG, LIBBPF, QEMU_USER, GCC_A64];
+pub const TEST: &[Need] = &[QEMU, LLD, CLANG, LIBBPF, QEMU_USER, GCC_A64, MKE2FS];
 
 /// A need of one verb.
 pub const fn need(package: &'static str, witness: &'static str, why: &'static str) -> Need {

@@ -1,11 +1,13 @@
 //! Guests made of Debian's own arm64 packages: fetched by name, kept in a cache, never changed.
 //!
 //! [`apt`] fetches with a state of its own, so the host's package lists stay as they are; [`package`] reads files out of a package;
-//! [`kernel`] unpacks a kernel to the plain `Image`; [`initramfs`] makes a RAM disk of packages' files and an init script.
+//! [`kernel`] unpacks a kernel to the plain `Image`; [`initramfs`] makes a RAM disk of packages' files and an init script; [`modules`] finds a kernel's
+//! modules and what they need.
 
 mod apt;
 mod initramfs;
 mod kernel;
+mod modules;
 mod package;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +26,8 @@ pub struct Initramfs {
     pub init: PathBuf,
     /// More files: path inside, path on the host.
     pub files: Vec<(String, PathBuf)>,
+    /// Modules, and the package of the kernel that they are of.
+    pub modules: Option<(Source, Vec<String>)>,
 }
 
 /// The file of a package; a metapackage of a kernel stands for the kernel's own.
@@ -65,6 +69,18 @@ pub fn initramfs(wanted: &Initramfs, cache: &Path) -> Result<Vec<u8>> {
     for source in &wanted.packages {
         let package = apt::fetch(source, cache, apt::Follow::No)?;
         package::each_file(&package, |file| disk.package_file(file))?;
+    }
+    if let Some((kernel, names)) = &wanted.modules {
+        let found = modules::modules(&package(kernel, cache)?, names)?;
+        let order: String = found.iter().map(|(name, _)| format!("{name}\n")).collect();
+        disk.file(
+            &format!("{}/{}", modules::FOLDER, modules::ORDER),
+            0o644,
+            order.as_bytes(),
+        );
+        for (name, bytes) in &found {
+            disk.file(&modules::file_name(name).to_string_lossy(), 0o644, bytes);
+        }
     }
     for (inside, path) in &wanted.files {
         disk.file(inside, 0o755, &read(path)?);

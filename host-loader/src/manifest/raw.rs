@@ -101,6 +101,7 @@ pub struct Virtio {
 pub struct Initramfs {
     pub packages: Vec<Spanned<String>>,
     pub init: String,
+    pub modules: Option<Spanned<Vec<String>>>,
     #[serde(default)]
     pub files: BTreeMap<String, String>,
 }

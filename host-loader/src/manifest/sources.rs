@@ -55,6 +55,19 @@ impl Checker<'_> {
         })
     }
 
+    /// Modules of the VM's kernel, which must be a package's.
+    fn modules(&self, names: &Spanned<Vec<String>>, vm: &raw::Vm) -> Result<(Source, Vec<String>)> {
+        match self.image(&vm.image)? {
+            ImageSource::Debian(kernel) => Ok((kernel, names.get_ref().clone())),
+            _ => Err(self
+                .text
+                .error("modules are of a kernel that is a package of Debian")
+                .at(names.span(), "these")
+                .at(vm.image.span(), "is another image")
+                .advise("put the modules in by `files`, or name a kernel such as debian:linux-image-arm64")),
+        }
+    }
+
     /// The RAM disk of a VM: a file, or made.
     pub(super) fn ram_disk(&self, vm: &raw::Vm) -> Result<Option<(RamDisk, Range<usize>)>> {
         match (&vm.initrd, &vm.initramfs) {
@@ -69,11 +82,13 @@ impl Checker<'_> {
                 let packages = packages.collect::<Result<_>>()?;
                 let files = raw.files.iter();
                 let files = files.map(|(inside, path)| (inside.trim_start_matches('/').into(), self.folder.join(path)));
+                let modules = raw.modules.as_ref().map(|names| self.modules(names, vm)).transpose()?;
                 let init = self.folder.join(&raw.init);
                 let disk = Initramfs {
                     packages,
                     init,
                     files: files.collect(),
+                    modules,
                 };
                 Ok(Some((RamDisk::Made(disk), made.span())))
             }

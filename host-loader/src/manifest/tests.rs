@@ -145,6 +145,7 @@ fn guests_of_debian_are_named_by_package() {
     let source = |name| Source::parse(name).unwrap();
     assert_eq!(vm.image, ImageSource::Debian(source("trixie/linux-image-arm64")));
     let made = Initramfs {
+        modules: None,
         packages: vec![source("busybox-static")],
         init: PathBuf::from("/sys/i"),
         files: vec![("a/b".into(), PathBuf::from("/sys/c"))],

@@ -87,3 +87,67 @@ fn starts_again_when_it_reboots() {
     let outcome = linux.finish();
     assert!(outcome.is_good(), "{}", vm::story(&outcome));
 }
+
+/// A disk image with an ext4 file system that holds a file.
+fn disk(folder: &std::path::Path) -> std::path::PathBuf {
+    let (content, image) = (folder.join("content"), folder.join("disk.img"));
+    std::fs::create_dir(&content).expect("a folder");
+    std::fs::write(content.join("hello"), "hello from the disk\n").expect("a file");
+    let output = std::process::Command::new("mke2fs")
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .args(["-q", "-F", "-t", "ext4", "-d"])
+        .arg(&content)
+        .arg(&image)
+        .arg("8M")
+        .output()
+        .expect("mke2fs, which Debian's e2fsprogs has");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    image
+}
+
+#[test]
+fn mounts_a_disk_that_no_other_vm_reaches() {
+    if !is_there() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = disk(folder.path());
+    let linux = format!(
+        "[system]\nclock = \"host\"\n[[vm]]\nname = \"linux\"\nimage = \"debian:{KERNEL}\"\n\
+         initramfs = {{ packages = [\"busybox-static\"], init = \"guests/linux/init-disk\", \
+         modules = [\"virtio_mmio\", \"virtio_blk\", \"ext4\", \"crc32c_generic\"] }}\n\
+         cmdline = \"console=ttyAMA0 quiet\"\nmemory = \"256M\"\nipa_base = 0x6000_0000\n\
+         devices = [\"uart\", {{ virtio = \"block\", file = \"{}\", dma = \"trusted\" }}]\n",
+        disk.display()
+    );
+    // The transport's registers, and the RAM that its queues are in.
+    let intruder = |name: &str, address: &str| {
+        let cmdline = format!("test=isolation role=intruder address={address}");
+        vm::guest(name, "selftest", &cmdline, "")
+    };
+    let text = linux + &intruder("registers", "0x0a000000") + &intruder("queues", "0x60000000");
+    let (system, packed) = vm::packed(&text);
+    let options = Options {
+        no_icount: true,
+        ..Options::default()
+    };
+    let mut dialog = Dialog::start(&system, &packed, &options);
+    for line in [
+        "disk: mounted",
+        "disk: says hello from the disk",
+        "disk: written",
+        "disk: interrupts 1",
+    ] {
+        dialog.expect(0, line);
+    }
+    let outcome = dialog.finish();
+    for vm in [1, 2] {
+        vm::stopped_by(hyp_abi::record::StopCause::MemoryFault, &outcome, vm);
+    }
+    assert!(outcome.off && outcome.broken.is_none(), "{}", vm::story(&outcome));
+    let image = std::fs::read(&disk).expect("the disk");
+    assert!(
+        image.windows(7).any(|window| window == b"written"),
+        "what was written is on the disk"
+    );
+}
