@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use hyp_abi::call::{CURSOR_END, FILTER_ANY};
 use hyp_abi::link::LoadReply;
-use hyp_abi::record::{PathRecord, PoolRecord, ProgramInfo, VmRecord};
-use hyp_abi::{Call, Status};
+use hyp_abi::record::{PathPeak, PathRecord, PoolRecord, ProgramInfo, VmRecord};
+use hyp_abi::{Call, PathId, Status};
 
 use super::link::{Buffers, Client, must_be_ok};
 use super::maps::MapHandle;
@@ -132,6 +132,21 @@ impl Client {
     /// Every path: counts, times, budget.
     pub fn paths(&mut self) -> Result<Vec<PathRecord>, ClientError> {
         self.table(Call::PathRead, PathRecord::SIZE, PathRecord::read)
+    }
+
+    /// The longest exit of each path that was taken, and what was there.
+    pub fn peaks(&mut self) -> Result<Vec<PathPeak>, ClientError> {
+        let mut peaks = Vec::new();
+        for path in PathId::ALL {
+            let buffers = Buffers {
+                output: Some((2, PathPeak::SIZE as u32)),
+                ..Buffers::default()
+            };
+            let args = [*path as u64, 0, PathPeak::SIZE as u64];
+            let answer = self.call(Call::PathPeak, &args, buffers)?;
+            peaks.extend(PathPeak::read(&answer.output).filter(|peak| peak.length > 0));
+        }
+        Ok(peaks)
     }
 
     /// Every VM.

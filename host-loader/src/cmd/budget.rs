@@ -268,6 +268,7 @@ fn records(admission: &Admission) -> Vec<PathRecord> {
             basis: u32::from(row.basis == Basis::Proven),
             own: row.own,
             probes: row.probes,
+            probes_most: row.probes_most,
             budget: row.budget,
             ..PathRecord::default()
         }

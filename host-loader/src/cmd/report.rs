@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::link::LinkArgs;
 use crate::Status;
+use crate::render::peaks::{self, PeakRow};
 use crate::render::tables::{self, PathRow, VmRow};
 
 /// Show a running system: exits by path, budgets beside what was observed, virtual machines, pools.
@@ -13,10 +14,14 @@ use crate::render::tables::{self, PathRow, VmRow};
 /// Examples:
 ///
 ///     gnomon report
+///     gnomon report --peaks
 ///     gnomon report --json --reset
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
+    /// Show what was there when each path took its longest: who ran, why it left, which points had probes.
+    #[arg(long)]
+    pub peaks: bool,
     /// Clear the counts of paths after they are read.
     #[arg(long)]
     pub reset: bool,
@@ -31,6 +36,8 @@ pub struct Args {
 #[derive(Serialize)]
 struct Output {
     paths: Vec<PathRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peaks: Option<Vec<PeakRow>>,
     vms: Vec<VmRow>,
     pools: Vec<PoolRow>,
 }
@@ -49,6 +56,10 @@ pub fn run(args: Args) -> miette::Result<Status> {
     let paths = tables::path_rows(&client.paths()?);
     let vms = tables::vm_rows(&client.vms()?);
     let pools = client.pools()?;
+    let peaks = match args.peaks {
+        true => Some(peaks::rows(&client.peaks()?, &vms)),
+        false => None,
+    };
     if args.reset {
         client.reset_paths()?;
     }
@@ -62,6 +73,7 @@ pub fn run(args: Args) -> miette::Result<Status> {
         };
         let output = Output {
             paths,
+            peaks,
             vms,
             pools: pools.iter().map(row).collect(),
         };
@@ -72,6 +84,9 @@ pub fn run(args: Args) -> miette::Result<Status> {
     } else {
         println!("Exits by path, in units of path time\n{}", tables::exits(&paths));
         println!("Budgets\n{}", tables::budgets(&paths));
+        if let Some(peaks) = &peaks {
+            println!("Longest exits\n{}", peaks::table_of(peaks));
+        }
         println!("Virtual machines\n{}", tables::vms(&vms));
         println!("Pools of the hypervisor\n{}", tables::pools(&pools));
     }

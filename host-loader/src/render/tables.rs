@@ -30,7 +30,9 @@ pub struct PathRow {
     pub own: u64,
     /// What its attached probes may add.
     pub probes: u64,
-    /// Both.
+    /// The largest that was since boot or reset: what `observed` may hold.
+    pub probes_most: u64,
+    /// `own` and `probes`.
     pub total: u64,
     /// What the manifest allows.
     pub budget: Option<u64>,
@@ -43,7 +45,12 @@ pub struct PathRow {
 impl PathRow {
     /// An exit took longer than its bound: a defect of Gnomon's.
     pub fn is_broken(&self) -> bool {
-        self.basis == "proven" && self.count > 0 && self.observed > self.total
+        self.basis == "proven" && self.is_above()
+    }
+
+    /// An exit took longer than the path and the probes that were on it may take.
+    pub fn is_above(&self) -> bool {
+        self.count > 0 && self.observed > self.own.saturating_add(self.probes_most)
     }
 }
 
@@ -62,6 +69,7 @@ pub fn path_rows(records: &[PathRecord]) -> Vec<PathRow> {
             observed: r.max,
             own: r.own,
             probes: r.probes,
+            probes_most: r.probes_most,
             total,
             budget,
             slack: budget.map(|b| b as i64 - total.min(i64::MAX as u64) as i64),
@@ -71,7 +79,7 @@ pub fn path_rows(records: &[PathRecord]) -> Vec<PathRow> {
     records.iter().map(row).collect()
 }
 
-fn table(head: &[&str]) -> Table {
+pub(super) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(head.iter().copied());
     for column in table.column_iter_mut().skip(1) {
@@ -218,7 +226,7 @@ mod tests {
 
     #[test]
     fn an_observation_above_its_bound_is_a_defect() {
-        let record = |max, basis| PathRecord {
+        let record = |max, basis, probes| PathRecord {
             path: 2,
             basis,
             count: 3,
@@ -226,12 +234,13 @@ mod tests {
             min: 5,
             max,
             own: 10,
-            probes: 4,
+            probes,
+            probes_most: 4,
             budget: 20,
         };
-        let rows = path_rows(&[record(14, 1), record(15, 1), record(15, 0)]);
+        let rows = path_rows(&[record(14, 1, 4), record(15, 1, 4), record(15, 0, 4), record(14, 1, 0)]);
         let broken: Vec<bool> = rows.iter().map(PathRow::is_broken).collect();
-        assert_eq!(broken, [false, true, false]);
+        assert_eq!(broken, [false, true, false, false], "a probe that has gone was there");
         assert_eq!((rows[0].total, rows[0].slack, rows[0].mean), (14, Some(6), 10.0));
         assert!(budgets(&rows).to_string().contains("15 above its bound!"));
     }

@@ -21,6 +21,8 @@ record! {
         pub own: u64,
         /// Σ n·(F + W) of the attached probes.
         pub probes: u64,
+        /// The largest that `probes` was since boot or PathReset: what `max` may hold besides `own`.
+        pub probes_most: u64,
         /// Manifest budget; `u64::MAX` where the manifest gives none.
         pub budget: u64,
     }

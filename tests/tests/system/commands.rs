@@ -73,6 +73,11 @@ fn load_attach_read_report_detach_unload() {
             report["paths"].as_array().is_some_and(|paths| paths.len() >= 2),
             "{report}"
         );
+        let peaks = json(link, &["report", "--peaks", "--json"]);
+        let peaks = peaks["peaks"].as_array().map_or(&[][..], Vec::as_slice);
+        let vtimer = peaks.iter().find(|peak| peak["path"] == "irq.vtimer");
+        let why = vtimer.map(|peak| peak["cause"].to_string());
+        assert!(why.is_some_and(|why| why.contains("interrupt ")), "{peaks:?}");
         let maps = json(link, &["read", &handle, "--json", "--object", &object]);
         assert!(maps.to_string().contains("exit"), "{maps}");
         let busy = gnomon(link, &["unload", &handle]);
@@ -82,6 +87,12 @@ fn load_attach_read_report_detach_unload() {
         );
         let gone = gnomon(link, &["detach", &attachment, "--unload", &handle]);
         assert_eq!(gone.0, Some(0), "{gone:?}");
+        let (status, report, _) = gnomon(link, &["report"]);
+        assert_eq!(
+            status,
+            Some(0),
+            "what was seen with the probe is not held against the paths alone: {report}"
+        );
         let again = gnomon(link, &["unload", &handle]);
         assert!(
             again.0 == Some(2) && again.2.contains("not found"),

@@ -163,7 +163,7 @@ impl Output {
         if seen < PATHS_SEEN_MIN {
             faults.push(format!("only {seen} paths were taken; {PATHS_SEEN_MIN} are expected"));
         }
-        for path in self.paths.iter().filter(|p| p.count > 0 && p.observed > p.total) {
+        for path in self.paths.iter().filter(|p| p.is_above()) {
             faults.push(format!(
                 "{}: observed {} above its total {}",
                 path.name, path.observed, path.total

@@ -88,6 +88,8 @@ pub struct PathRow {
     pub own: u64,
     /// Σ n·(F + W) of the attached probes.
     pub probes: u64,
+    /// The largest that was since boot or [`Admission::forget`]: what observations may hold.
+    pub probes_most: u64,
     /// Manifest budget; `u64::MAX`: none.
     pub budget: u64,
     /// Basis of `own`.
@@ -107,6 +109,8 @@ pub struct Admission {
     budget: [u64; PATHS],
     /// Σ (F + W) of the probes at each point.
     load: [u64; POINTS],
+    /// The largest Σ n·load of each path since [`Self::forget`].
+    most: [u64; PATHS],
     /// Counts commits and releases: an [`Admitted`] of another state is not taken.
     epoch: u64,
 }
@@ -122,6 +126,7 @@ impl Admission {
             firings: declared::firings(),
             budget: [u64::MAX; PATHS],
             load: [0; POINTS],
+            most: [0; PATHS],
             epoch: 0,
         };
         if let Some(t) = table {
@@ -164,6 +169,7 @@ impl Admission {
         PathRow {
             own: self.own[p],
             probes: self.probes(p, &self.load),
+            probes_most: self.most[p],
             budget: self.budget[p],
             basis: self.basis(path),
         }
@@ -235,7 +241,17 @@ impl Admission {
         self.load = self.load_without(q, admitted.replaces);
         self.load[q] = self.load[q].saturating_add(self.fire[q].saturating_add(admitted.time));
         self.epoch += 1;
+        for p in 0..PATHS {
+            self.most[p] = self.most[p].max(self.probes(p, &self.load));
+        }
         true
+    }
+
+    /// Observation begins anew.
+    pub fn forget(&mut self) {
+        for p in 0..PATHS {
+            self.most[p] = self.probes(p, &self.load);
+        }
     }
 
     /// Gives back the load of a probe of time bound `time` at `point`.

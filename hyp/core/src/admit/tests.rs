@@ -39,6 +39,7 @@ fn the_bound_is_own_plus_firings_and_the_refusal_tells_what_fits() {
         PathRow {
             own: 100,
             probes: 120,
+            probes_most: 120,
             budget: 220,
             basis: Basis::Proven
         }
@@ -57,6 +58,14 @@ fn the_bound_is_own_plus_firings_and_the_refusal_tells_what_fits() {
     assert_eq!(a.row(PathId::Wfi).probes, 60);
     a.release(PointId::VcpuBlock, 20);
     assert!(a.is_unloaded());
+    let row = a.row(PathId::Wfi);
+    assert_eq!(
+        (row.probes, row.probes_most),
+        (0, 120),
+        "an observation may hold them still"
+    );
+    a.forget();
+    assert_eq!(a.row(PathId::Wfi).probes_most, 0);
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub trait Services<M> {
     fn stopped(&mut self, cpu: &Cpu, m: &mut M, vms: u32);
     /// What admission knows of a path; `None` while another CPU changes it.
     fn path_budget(&self, path: PathId) -> Option<PathBudget>;
+    /// Observation begins anew: what was attached before is forgotten. False while another CPU changes it.
+    fn forget(&mut self) -> bool;
 }
 
 /// What admission knows of a path.
@@ -27,6 +29,8 @@ pub struct PathBudget {
     pub proven: bool,
     /// Σ n·(F + W) of the attached probes.
     pub probes: u64,
+    /// The largest that was since boot or [`Services::forget`].
+    pub probes_most: u64,
     /// From the manifest; `u64::MAX`: none.
     pub budget: u64,
 }
@@ -225,7 +229,7 @@ const fn refuse(status: Status, detail: u64) -> [u64; 3] {
 fn stats<M: Machine, S: Services<M>>(
     cpu: &mut Cpu,
     m: &mut M,
-    services: &S,
+    services: &mut S,
     slot: usize,
     call: Call,
     x: [u64; 6],
@@ -243,6 +247,9 @@ fn stats<M: Machine, S: Services<M>>(
     }
     match call {
         Call::PathReset => {
+            if !services.forget() {
+                return refuse(Status::Again, 0);
+            }
             cpu.paths = [PathStat::new(); PathId::COUNT];
             cpu.peaks = [NO_PEAK; PathId::COUNT];
             [0, x[0], x[1]]
@@ -379,6 +386,7 @@ fn record(path: PathId, stat: &PathStat, known: PathBudget) -> PathRecord {
         // A path first taken with probes on it has no time of its own yet: what was observed holds both.
         own: if known.own != 0 { known.own } else { stat.max().into() },
         probes: known.probes,
+        probes_most: known.probes_most,
         budget: known.budget,
     }
 }

@@ -53,8 +53,14 @@ impl Services<Board> for Probing {
             own: row.own,
             proven: row.basis == Basis::Proven,
             probes: row.probes,
+            probes_most: row.probes_most,
             budget: row.budget,
         })
+    }
+
+    fn forget(&mut self) -> bool {
+        let turn = Turn::try_take();
+        turn.map(|mut store| store.admission.forget()).is_some()
     }
 
     fn stopped(&mut self, cpu: &Cpu, board: &mut Board, vms: u32) {

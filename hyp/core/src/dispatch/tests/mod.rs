@@ -218,8 +218,12 @@ impl Services<Board> for Probes {
             own: path as u64 + 1,
             proven: true,
             probes: 0,
+            probes_most: 0,
             budget: u64::MAX,
         })
+    }
+    fn forget(&mut self) -> bool {
+        true
     }
 }
 
