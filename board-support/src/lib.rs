@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod core;
 pub mod qemu;
 
+pub use self::core::{CORES, CORTEX_A53, Cache, Core, Latencies, core_by_name};
 pub use board::{Board, Gic, Region, Transports, Uart};
 pub use qemu::VIRT as QEMU_VIRT;
 

@@ -16,5 +16,6 @@ pub mod range;
 pub mod sorted;
 pub mod state;
 pub mod tables;
+pub mod timing;
 pub mod wrap;
 pub mod wto;

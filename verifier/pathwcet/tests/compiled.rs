@@ -4,6 +4,7 @@
 use pathwcet::elf::Image;
 use pathwcet::explore::{ExploreError, Limits, OnPanic, Outcome, Query, explore};
 use pathwcet::state::{State, Symbols};
+use pathwcet::timing::Timing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
@@ -50,6 +51,7 @@ fn bound(image: &Image, entry: &str) -> Result<Outcome, ExploreError> {
         stack: None,
         marks: Default::default(),
         cost: &|_| 1,
+        timing: None,
         on_panic: OnPanic::Refuse,
         limits: Limits {
             unroll: 2_000,
@@ -143,6 +145,7 @@ fn a_declared_bound_is_used_and_said() {
         stack: None,
         marks: Default::default(),
         cost: &|_| 1,
+        timing: None,
         on_panic: OnPanic::Refuse,
         limits: Limits::default(),
     };
@@ -159,5 +162,30 @@ fn a_bound_stated_in_the_program_is_used_and_said() {
         let outcome = bound(&image, "stated").unwrap_or_else(|e| panic!("{level}: {e}"));
         let declared = outcome.loops.values().filter(|(_, declared)| *declared);
         assert_eq!(declared.map(|(n, _)| *n).collect::<Vec<_>>(), [48], "{level}");
+    }
+}
+
+/// add 4, mul 5, two loads of the same word 6 each, ret 10; one line of instructions (100), and a word that may lie in two lines
+/// (2 × 1000). The loop of three turns: mov 4, then sub 4 and branch 10 each turn, ret 10, and its one line.
+#[test]
+fn cycles_are_those_counted_by_hand() {
+    let Some(image) = image("-O1") else { return };
+    let timing = Timing {
+        latencies: [4, 5, 36, 6, 7, 10, 33, 40, 41],
+        line: 64,
+        sets: 256,
+        instruction_miss: 100,
+        data_miss: 1000,
+    };
+    for (entry, cycles) in [
+        ("timed", 4 + 5 + 6 + 6 + 10 + 100 + 2000),
+        ("timed_loop", 4 + 3 * 14 + 10 + 100),
+    ] {
+        let mut symbols = Symbols::default();
+        let start = State::entry(&mut symbols);
+        let mut query = Query::new(image.address_of(entry).expect("named"), start, &|_| 1);
+        query.timing = Some(timing);
+        let outcome = explore(&image, &query, symbols).unwrap_or_else(|e| panic!("{entry}: {e}"));
+        assert_eq!(outcome.bound, cycles, "{entry}");
     }
 }

@@ -20,6 +20,7 @@ use crate::elf::Image;
 use crate::inst::{Inst, Op};
 use crate::range::Range;
 use crate::state::{State, Symbols, Value};
+use crate::timing::Timing;
 use queue::{Explorer, Step};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -111,6 +112,8 @@ pub struct Query<'a> {
     pub marks: BTreeSet<u64>,
     /// Time of one instruction.
     pub cost: &'a dyn Fn(&Inst) -> u64,
+    /// Times of a core; then `cost` is not asked.
+    pub timing: Option<Timing>,
     /// Treatment of panics.
     pub on_panic: OnPanic,
     /// Bounds of the search.
@@ -131,6 +134,7 @@ impl<'a> Query<'a> {
             classes: None,
             marks: BTreeSet::new(),
             cost,
+            timing: None,
             on_panic: OnPanic::Refuse,
             limits: Limits::default(),
         }

@@ -5,6 +5,7 @@ use super::place::{Frame, Place};
 use super::{ExploreError, Limits, Longest, Outcome, POINTS_MAX, Query, raise};
 use crate::join::{covers, join};
 use crate::state::{State, Symbols};
+use crate::timing::Resident;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -19,6 +20,8 @@ pub(super) struct Item {
     /// Cost at the first mark, and between it and the last.
     pub begin: Option<u64>,
     pub window: u64,
+    /// What is certainly in the caches.
+    pub resident: Resident,
     pub node: u32,
 }
 
@@ -32,6 +35,7 @@ impl Item {
             classes: 0,
             begin: None,
             window: 0,
+            resident: Resident::default(),
             node: NO_NODE,
         }
     }
@@ -40,6 +44,7 @@ impl Item {
     fn stand_for(&mut self, other: &Item) {
         raise(&mut self.firings, &other.firings);
         self.window = self.window.max(other.window);
+        self.resident.meet(&other.resident);
         self.begin = match (self.begin, other.begin) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),

@@ -12,6 +12,8 @@ use crate::tables::split;
 use crate::wrap::{by_choice, by_wrap};
 use std::rc::Rc;
 
+/// Most bytes of a load that no general register receives: four vectors.
+const OPAQUE_BYTES: u64 = 64;
 /// In the iterations of a loop after these, results of either kind are one state.
 const TURNS_APART: u32 = 256;
 /// Results of either kind that are kept apart, one after the other, until states meet again.
@@ -80,7 +82,13 @@ impl Explorer<'_, '_> {
             let begin = *item.begin.get_or_insert(item.cost);
             item.window = item.window.max(item.cost - begin);
         }
-        item.cost += (self.query.cost)(inst);
+        item.cost += match &self.query.timing {
+            None => (self.query.cost)(inst),
+            Some(timing) => {
+                let access = self.accessed(inst, &mut item.state);
+                item.resident.time(timing, inst, access)
+            }
+        };
         if let Some(point) = self.query.sites.get(&inst.pc)
             && let Some(n) = item.firings.get_mut(*point as usize)
         {
@@ -99,6 +107,21 @@ impl Explorer<'_, '_> {
             item.classes = counted;
         }
         Ok(())
+    }
+
+    /// Address and bytes of an access to data.
+    fn accessed(&mut self, inst: &Inst, state: &mut State) -> Option<(Value, u64)> {
+        let (addr, bytes) = match inst.op {
+            Op::Load { addr, size, rt2, .. } | Op::Store { addr, size, rt2, .. } => {
+                (addr, u64::from(size) * if rt2.is_some() { 2 } else { 1 })
+            }
+            Op::StoreOpaque { addr, bytes } => (addr, bytes.into()),
+            // The widest: four vectors of 16 bytes, or two registers.
+            Op::LoadOpaque { addr } => (addr, OPAQUE_BYTES),
+            Op::Atomic { addr, .. } => (addr, 16),
+            _ => return None,
+        };
+        Some((self.machine(state).address(addr), bytes))
     }
 
     fn follow(&mut self, place: &Rc<Place>, last: &Inst, mut item: Item) -> Result<(), Step> {

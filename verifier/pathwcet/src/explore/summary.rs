@@ -16,6 +16,7 @@ use crate::join::join;
 use crate::live::AT_RETURN;
 use crate::memory::Hit;
 use crate::state::{Objects, State, Sym, Value};
+use crate::timing::Timing;
 use hashbrown::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -58,6 +59,7 @@ struct Key {
     refuse: bool,
     limits: Limits,
     ground: Objects,
+    timing: Option<Timing>,
     cost: usize,
 }
 
@@ -88,6 +90,7 @@ impl Summaries {
             refuse: query.on_panic == OnPanic::Refuse,
             limits,
             ground: Objects::clone(&query.start.ground),
+            timing: query.timing,
             cost: std::ptr::from_ref(query.cost).cast::<()>() as usize,
         };
         let found = self.kept.iter().position(|(k, _)| *k == key);
@@ -274,6 +277,8 @@ impl Explorer<'_, '_> {
             // A way that this call cannot take.
             let Some(state) = left else { continue };
             let mut next = Item { state, ..item.clone() };
+            // It was followed with nothing in the caches, and may have pushed out what was there.
+            next.resident = exit.resident.clone();
             add(&mut next, exit.cost, exit.classes, &exit.firings);
             self.pass_inside(&mut next, &of.nodes, exit.node);
             out.push(next);

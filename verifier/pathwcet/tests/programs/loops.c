@@ -13,3 +13,5 @@ int euclid(unsigned a, unsigned b) { while (b) { unsigned t = a % b; a = b; b = 
 __attribute__((noinline)) int recursive(int n) { volatile int keep = n; return n <= 0 ? 0 : keep + recursive(n - 1); }
 #define AT_MOST(n) __asm__ volatile("1: nop\n.pushsection .gnomon.loops,\"a\"\n.quad 1b, " #n "\n.popsection")
 int stated(unsigned a, unsigned b) { while (b) { AT_MOST(47); unsigned t = a % b; a = b; b = t; } return a; }
+__asm__(".text\n.balign 64\n.globl timed\n.type timed, %function\ntimed: add x0, x0, #1\nmul x0, x0, x0\nldr x1, [sp]\nldr x2, [sp]\nret\n.size timed, .-timed\n"
+        ".balign 64\n.globl timed_loop\n.type timed_loop, %function\ntimed_loop: mov x0, #3\n1: sub x0, x0, #1\ncbnz x0, 1b\nret\n.size timed_loop, .-timed_loop\n");
