@@ -11,12 +11,15 @@ use probe_vm::points::PointId;
 use serde::Serialize;
 
 use crate::Status;
+use crate::cmd::wcet::{shares, words};
 use crate::dist::Dist;
 use crate::paths::analyse::{Analysis, PathBound, STEPS_MAX, analyse};
 use crate::paths::cases;
 use crate::paths::ground::Ground;
+use crate::paths::model;
 use crate::paths::table;
 use crate::render::accepted::grouped;
+use crate::render::lines::Lines;
 
 /// Bound every path of the hypervisor from its linked image, in retired instructions.
 ///
@@ -49,6 +52,9 @@ pub struct Args {
     /// Abstract instructions after which a case is given up.
     #[arg(long, value_name = "N", default_value_t = STEPS_MAX)]
     pub steps: u64,
+    /// What is counted: retired instructions, or cycles of a core. Cycles are a model's claim, not validated on silicon.
+    #[arg(long, value_name = "MODEL", value_parser = model::names(), default_value = model::INSNS)]
+    pub model: String,
     /// Fail if a path has no bound.
     #[arg(long, conflicts_with = "path")]
     pub all: bool,
@@ -61,10 +67,12 @@ pub struct Args {
 #[derive(Serialize)]
 struct Output {
     seconds: f64,
+    unit: &'static str,
     paths: Vec<Row>,
     failures: Vec<FailureRow>,
     loops: Vec<LoopRow>,
     fire: Vec<FireRow>,
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -108,6 +116,7 @@ pub fn worst(hypervisor: Option<&Path>, name: &str) -> Result<Status> {
         path: Some(name.to_owned()),
         case: None,
         steps: STEPS_MAX,
+        model: model::INSNS.to_owned(),
         all: false,
         json: false,
     })
@@ -121,7 +130,14 @@ pub fn run(args: Args) -> Result<Status> {
     };
     let cannot = || format!("cannot analyse {}", file.display());
     let mut bytes = std::fs::read(&file).into_diagnostic().wrap_err_with(cannot)?;
-    let ground = Ground::read(&bytes).into_diagnostic().wrap_err_with(cannot)?;
+    let mut ground = Ground::read(&bytes).into_diagnostic().wrap_err_with(cannot)?;
+    ground.timing = model::core(&args.model).map(model::timing);
+    if args.patch && ground.timing.is_some() {
+        return Err(miette!(
+            "admission counts retired instructions: --patch takes --model {}",
+            model::INSNS
+        ));
+    }
     let mut cases = cases::all().into_diagnostic()?;
     if let Some(name) = &args.path {
         let path = PathId::from_name(name).ok_or_else(|| miette!("no path is called `{name}`"))?;
@@ -146,11 +162,11 @@ pub fn run(args: Args) -> Result<Status> {
     let complete = analysis.paths.iter().all(Option::is_some);
     match (&args.path, args.json) {
         (_, true) => {
-            let output = output(&ground, &analysis, seconds);
+            let output = output(&ground, &analysis, seconds, &args.model);
             println!("{}", serde_json::to_string_pretty(&output).into_diagnostic()?);
         }
-        (Some(name), false) => show_path(&ground, &analysis, name)?,
-        (None, false) => show(&output(&ground, &analysis, seconds)),
+        (Some(name), false) => show_path(&ground, &analysis, name, &args.model, &Lines::read(&bytes))?,
+        (None, false) => show(&output(&ground, &analysis, seconds, &args.model)),
     }
     Ok(if args.all && !complete {
         Status::Refused
@@ -159,10 +175,11 @@ pub fn run(args: Args) -> Result<Status> {
     })
 }
 
-fn output(ground: &Ground, analysis: &Analysis, seconds: f64) -> Output {
+fn output(ground: &Ground, analysis: &Analysis, seconds: f64, model: &str) -> Output {
     let names = |paths: &[PathId]| paths.iter().map(|p| p.name()).collect();
     Output {
         seconds,
+        unit: model::unit(model),
         paths: PathId::ALL
             .iter()
             .zip(&analysis.paths)
@@ -193,6 +210,11 @@ fn output(ground: &Ground, analysis: &Analysis, seconds: f64) -> Output {
                 cost: analysis.fire.get(*p as usize).copied().flatten(),
             })
             .collect(),
+        notes: {
+            let worst = analysis.paths.iter().flatten().max_by_key(|p| p.bound);
+            let path = worst.map_or(&[][..], |p| &p.path);
+            model::notes(model, words(&ground.image, path))
+        },
     }
 }
 
@@ -244,6 +266,9 @@ fn show(output: &Output) {
     }
     let proven = output.paths.iter().filter(|r| r.bound.is_some()).count();
     let derived = output.loops.iter().filter(|l| l.basis == "derived").count();
+    for note in &output.notes {
+        println!("note: {note}");
+    }
     println!(
         "{proven} of {} paths proven in {:.1} s; {} loops, {derived} of them derived",
         output.paths.len(),
@@ -252,8 +277,8 @@ fn show(output: &Output) {
     );
 }
 
-/// The worst path of one, by straight runs: instructions spent so far, those of the run, where it begins.
-fn show_path(ground: &Ground, analysis: &Analysis, name: &str) -> Result<()> {
+/// The worst path of one, by straight runs: instructions spent so far, those of the run, where it begins, and its source line.
+fn show_path(ground: &Ground, analysis: &Analysis, name: &str, model: &str, lines: &Lines<'_>) -> Result<()> {
     let found = PathId::from_name(name).and_then(|p| analysis.paths.get(p as usize)?.as_ref());
     let Some(found) = found else {
         for f in &analysis.failures {
@@ -262,8 +287,9 @@ fn show_path(ground: &Ground, analysis: &Analysis, name: &str) -> Result<()> {
         return Err(miette!("{name} has no bound"));
     };
     println!(
-        "{name}: at most {} instructions, {} of them seen by EL2; begins as: {}",
+        "{name}: at most {} {}, {} of them seen by EL2; begins as: {}",
         grouped(found.bound),
+        model::unit(model),
         grouped(found.window),
         found.case
     );
@@ -278,7 +304,15 @@ fn show_path(ground: &Ground, analysis: &Analysis, name: &str) -> Result<()> {
             blocks.next();
         }
         spent += n;
-        println!("{spent:>8} {n:>5}  {}", ground.image.place(start));
+        let line = lines.at(start).unwrap_or_default();
+        println!("{spent:>8} {n:>5}  {}  {line}", ground.image.place(start));
+    }
+    println!("instructions by function:");
+    for (function, n) in shares(&ground.image, &found.path) {
+        println!("{n:>14}  {function}");
+    }
+    for note in model::notes(model, words(&ground.image, &found.path)) {
+        println!("note: {note}");
     }
     Ok(())
 }

@@ -12,7 +12,9 @@ use pathwcet::state::{State, Symbols};
 use serde::{Deserialize, Serialize};
 
 use crate::Status;
+use crate::paths::model;
 use crate::render::accepted::grouped;
+use crate::render::lines::Lines;
 
 /// Where a loop has no bound at first, states kept apart when it is asked again: enough for a search by halves in 64 words.
 const DISJUNCTS_AGAIN: usize = 160;
@@ -23,7 +25,7 @@ const ASSUMED: [&str; 3] = [
     "arguments and variables may hold anything; interrupts of the code itself are not counted",
 ];
 
-/// Bound the longest path through a function of an AArch64 ELF, in retired instructions.
+/// Bound the longest path through a function of an AArch64 ELF, in retired instructions or in cycles of a core.
 ///
 /// Calls are followed, loops are unrolled to their end; what cannot be resolved is an error, never a guess. Loops that the
 /// analysis cannot follow need a bound in a file, as the error names them:
@@ -31,12 +33,16 @@ const ASSUMED: [&str; 3] = [
 ///     [loops]
 ///     "gcd+0x8" = 48        # most times the loop's head is reached, each time the loop is entered
 ///
+/// or state it in the program: `nop` in the loop's body, and in the section `.gnomon.loops` the address of that `nop` and
+/// the most times it is passed each time the loop is entered, two 64-bit words.
+///
 /// The exit status is 1 if there is no bound.
 ///
 /// Examples:
 ///
 ///     gnomon wcet firmware.elf --entry control_step
 ///     gnomon wcet firmware.elf --entry search --bounds bounds.toml --json
+///     gnomon wcet firmware.elf --entry isr --model cortex-a53
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -48,6 +54,9 @@ pub struct Args {
     /// Declared bounds of loops.
     #[arg(long, value_name = "FILE.toml")]
     pub bounds: Option<PathBuf>,
+    /// What is counted: retired instructions, or cycles of a core. Cycles are a model's claim, not validated on silicon.
+    #[arg(long, value_name = "MODEL", value_parser = model::names(), default_value = model::INSNS)]
+    pub model: String,
     /// Leave paths that end in a panic or a trap out, rather than refuse.
     #[arg(long)]
     pub leave_out_panics: bool,
@@ -70,14 +79,25 @@ struct Output {
     loops: Vec<Loop>,
     functions: Vec<Share>,
     left_out: u64,
+    notes: Vec<String>,
+    path: Vec<Run>,
     assumed: [&'static str; 3],
 }
 
 #[derive(Serialize)]
 struct Loop {
     at: String,
+    line: Option<String>,
     iterations: u32,
     basis: &'static str,
+}
+
+/// Instructions one after the other on the worst path.
+#[derive(Serialize)]
+struct Run {
+    at: String,
+    line: Option<String>,
+    instructions: u64,
 }
 
 #[derive(Serialize)]
@@ -99,6 +119,7 @@ pub fn run(args: Args) -> miette::Result<Status> {
     let start = State::entry(&mut symbols);
     let mut query = Query::new(entry, start, &|_| 1);
     query.declared = declared(&image, &args)?;
+    query.timing = model::core(&args.model).map(model::timing);
     query.limits.disjuncts_again = DISJUNCTS_AGAIN;
     if args.leave_out_panics {
         query.on_panic = OnPanic::LeaveOut;
@@ -111,7 +132,7 @@ pub fn run(args: Args) -> miette::Result<Status> {
                     image.place(*pc)
                 );
             }
-            show(&output(&image, &args, &outcome), args.json)?;
+            show(&output(&image, &args, &outcome, &Lines::read(&bytes)), args.json)?;
             Ok(Status::Ok)
         }
         Err(error) => {
@@ -184,31 +205,50 @@ fn declared(image: &Image, args: &Args) -> miette::Result<BTreeMap<u64, u32>> {
     Ok(out)
 }
 
-fn output(image: &Image, args: &Args, outcome: &Outcome) -> Output {
+/// Instructions of a path by function, the largest share first.
+pub fn shares(image: &Image, path: &[(u64, u64)]) -> Vec<(String, u64)> {
     let mut shares: BTreeMap<String, u64> = BTreeMap::new();
-    for (start, end) in &outcome.path {
+    for (start, end) in path {
         let function = image
             .symbol_at(*start)
             .map_or_else(|| image.place(*start), |s| s.name.clone());
         *shares.entry(function).or_default() += (end - start) / 4;
     }
-    let mut functions: Vec<Share> = shares
-        .into_iter()
-        .map(|(function, instructions)| Share { function, instructions })
-        .collect();
-    functions.sort_by_key(|s| std::cmp::Reverse(s.instructions));
+    let mut shares: Vec<(String, u64)> = shares.into_iter().collect();
+    shares.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    shares
+}
+
+/// The instruction words of a path, in order.
+pub fn words(image: &Image, path: &[(u64, u64)]) -> impl Iterator<Item = u32> {
+    let addresses = path.iter().flat_map(|(start, end)| (*start..*end).step_by(4));
+    addresses.filter_map(|pc| image.word(pc))
+}
+
+fn output(image: &Image, args: &Args, outcome: &Outcome, lines: &Lines<'_>) -> Output {
+    let functions = shares(image, &outcome.path);
+    let functions = functions.into_iter();
+    let functions = functions.map(|(function, instructions)| Share { function, instructions });
+    let run = |(start, end): &(u64, u64)| Run {
+        at: image.place(*start),
+        line: lines.at(*start),
+        instructions: (end - start) / 4,
+    };
     let loops = outcome.loops.iter().map(|(pc, (iterations, is_declared))| Loop {
         at: image.place(*pc),
+        line: lines.at(*pc),
         iterations: *iterations,
         basis: if *is_declared { "declared" } else { "derived" },
     });
     Output {
         entry: args.entry.clone(),
         bound: outcome.bound,
-        unit: "instructions",
+        unit: model::unit(&args.model),
         loops: loops.collect(),
-        functions,
+        functions: functions.collect(),
         left_out: outcome.left_out,
+        notes: model::notes(&args.model, words(image, &outcome.path)),
+        path: outcome.path.iter().map(run).collect(),
         assumed: ASSUMED,
     }
 }
@@ -218,21 +258,25 @@ fn show(output: &Output, json: bool) -> miette::Result<()> {
         println!("{}", serde_json::to_string_pretty(output).into_diagnostic()?);
         return Ok(());
     }
-    println!("{}: at most {} instructions", output.entry, grouped(output.bound));
+    println!("{}: at most {} {}", output.entry, grouped(output.bound), output.unit);
     for l in &output.loops {
         println!(
-            "  loop at {}: at most {} times, {}",
+            "  loop at {}{}: at most {} times, {}",
             l.at,
+            l.line.as_ref().map_or(String::new(), |line| format!(" ({line})")),
             grouped(l.iterations.into()),
             l.basis
         );
     }
-    println!("worst path by function:");
+    println!("worst path, instructions by function:");
     for share in &output.functions {
         println!("  {:>10}  {}", grouped(share.instructions), share.function);
     }
     if output.left_out > 0 {
         println!("{} paths that panic or trap are left out", grouped(output.left_out));
+    }
+    for note in &output.notes {
+        println!("note: {note}");
     }
     println!("assumed:");
     for assumption in output.assumed {

@@ -166,6 +166,7 @@ fn bound(
         classes: start.classes,
         stack: Some(start.stack),
         marks: ground.marks.clone(),
+        timing: ground.timing,
         on_panic: OnPanic::Refuse,
         limits: Limits {
             steps,

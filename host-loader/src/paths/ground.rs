@@ -11,6 +11,7 @@ use pathwcet::explore::Classes;
 use pathwcet::inst::{Flow, SP};
 use pathwcet::range::Range;
 use pathwcet::state::{Objects, State, Symbols, Value};
+use pathwcet::timing::Timing;
 
 /// Why an image cannot be analysed.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,8 @@ pub struct Ground {
     /// Loops that go round again only where another CPU interferes: header → 1. The bounds are those of one CPU; while
     /// several run, hypercalls on probes are refused.
     pub contended: BTreeMap<u64, u32>,
+    /// Times of a core; `None`: every instruction is 1.
+    pub timing: Option<Timing>,
     facts: Vec<Fact>,
 }
 
@@ -97,6 +100,7 @@ impl Ground {
             marks,
             sleeps,
             contended,
+            timing: None,
             facts,
         })
     }

@@ -3,4 +3,5 @@
 pub mod analyse;
 pub mod cases;
 pub mod ground;
+pub mod model;
 pub mod table;

@@ -3,6 +3,7 @@
 pub mod accepted;
 pub mod admission;
 pub mod histogram;
+pub mod lines;
 pub mod peaks;
 pub mod reason;
 pub mod refusal;
