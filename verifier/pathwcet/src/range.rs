@@ -1,6 +1,6 @@
-//! What is known of one unsigned 64-bit number: an interval, the bits that are fixed, and a stride.
+//! What is known of one unsigned 64-bit number: an interval, a stride, the bits that are fixed, and how many can be one.
 
-/// lo ≤ v ≤ hi; v ≡ lo (mod stride); v & !unknown == bits. Never empty: operations that would empty it give `None`.
+/// lo ≤ v ≤ hi; v ≡ lo (mod stride); v & !unknown == bits; at most `ones` bits of v are one. Never empty: operations that would empty it give `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Range {
     /// Least value.

@@ -100,8 +100,6 @@ pub struct Query<'a> {
     pub start: State,
     /// Declared bounds: loop header → most iterations per entry of the loop.
     pub declared: BTreeMap<u64, u32>,
-    /// Call sites through a register whose cost is accounted elsewhere (probe slots): site → cost here.
-    pub slots: BTreeMap<u64, u64>,
     /// Probe sites: address of the nop → point number.
     pub sites: BTreeMap<u64, u8>,
     /// A stack pointer of this value is one of that: the top of a stack beside another object, as a stack of its own.
@@ -128,7 +126,6 @@ impl<'a> Query<'a> {
             stops: BTreeSet::new(),
             start,
             declared: BTreeMap::new(),
-            slots: BTreeMap::new(),
             sites: BTreeMap::new(),
             stack: None,
             classes: None,
@@ -277,7 +274,8 @@ pub fn explore(image: &Image, query: &Query<'_>, symbols: Symbols) -> Result<Out
     explore_with(&mut Graphs::new(image), query, symbols)
 }
 
-/// As [`explore`], with the graphs of functions that earlier queries of the same image have built.
+/// As [`explore`], with the graphs of functions that earlier queries of the same image have built, and what was learned of
+/// procedures that call no other. Queries that share them must share one `cost` function, too.
 ///
 /// # Errors
 /// There is no bound, or none was found: the error names the place.

@@ -182,14 +182,9 @@ impl Explorer<'_, '_> {
     }
 
     /// A branch or call through a register: only to a target that is known.
-    fn indirect(&mut self, place: &Rc<Place>, last: &Inst, mut item: Item) -> Result<(), Step> {
+    fn indirect(&mut self, place: &Rc<Place>, last: &Inst, item: Item) -> Result<(), Step> {
         match last.flow {
             Flow::CallReg(reg) => {
-                if let Some(cost) = self.query.slots.get(&last.pc) {
-                    item.cost += cost;
-                    self.service(&mut item.state, last);
-                    return Ok(self.go(place, last.pc, last.pc + 4, item)?);
-                }
                 let target = item.state.get(reg).as_exact();
                 let target = target.ok_or_else(|| self.unresolved(last.pc, "blr", place))?;
                 Ok(self.call(place, last.pc, target, item)?)
@@ -214,15 +209,6 @@ impl Explorer<'_, '_> {
             symbols: &mut self.symbols,
             constants: self.graphs.image,
         }
-    }
-
-    /// Caller-saved registers become unknown.
-    fn service(&mut self, state: &mut State, inst: &Inst) {
-        let mut machine = self.machine(state);
-        machine.apply(&Inst {
-            op: Op::Service,
-            ..*inst
-        });
     }
 
     fn unresolved(&self, pc: u64, what: &'static str, place: &Place) -> ExploreError {

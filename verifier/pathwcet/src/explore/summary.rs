@@ -52,7 +52,6 @@ pub(super) struct Summary {
 struct Key {
     stops: BTreeSet<u64>,
     declared: BTreeMap<u64, u32>,
-    slots: BTreeMap<u64, u64>,
     sites: BTreeMap<u64, u8>,
     stack: Option<(Value, Value)>,
     classes: Option<Classes>,
@@ -83,7 +82,6 @@ impl Summaries {
         let key = Key {
             stops: query.stops.clone(),
             declared: query.declared.clone(),
-            slots: query.slots.clone(),
             sites: query.sites.clone(),
             stack: query.stack,
             classes: query.classes,
