@@ -122,8 +122,8 @@ pub struct Vm {
     pub vgic: Vgic,
     /// Console.
     pub uart: Pl011,
-    /// IPA of the console's registers; `u64::MAX` if the VM has none.
-    pub uart_base: u64,
+    /// Has a console.
+    pub has_uart: bool,
     /// SPI of the console.
     pub uart_intid: u32,
     /// RAM, IPA.
@@ -158,7 +158,7 @@ impl Vm {
         Self {
             vgic: Vgic::new(0),
             uart: Pl011::new(),
-            uart_base: u64::MAX,
+            has_uart: false,
             uart_intid: 33,
             ram: 0..0,
             pa_base: 0,
@@ -228,6 +228,10 @@ pub struct Cpu {
     pub rare: u32,
     /// VMs, as bits, that have stopped and left something behind: it is cleared in a stay of its own, soon ([`crate::dispatch::irq::SWEEP`]).
     pub hazard: u32,
+    /// VMs, as bits, whose end is under way on this CPU, step by step ([`crate::dispatch::Machine::sweep_soon`]).
+    pub ending: u32,
+    /// The next step of the first of them.
+    pub ending_step: usize,
     /// Run queue over the slots.
     pub sched: Sched,
     /// Timers of vCPUs that are off the CPU.
@@ -271,6 +275,8 @@ impl Cpu {
             idle: false,
             rare: rare::AUXILIARY,
             hazard: 0,
+            ending: 0,
+            ending_step: 0,
             paths: [const { PathStat::new() }; PathId::COUNT],
             sched: Sched::new(),
             wakeups: Wakeups::new(),

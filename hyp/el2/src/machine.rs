@@ -5,7 +5,7 @@ use hyp_abi::console::Stream;
 use hyp_core::config::Config;
 use hyp_core::cpu::BOARD_SPIS;
 use hyp_core::dispatch::{Machine, Report};
-use hyp_core::dispatch::irq::{CONSOLE as CONSOLE_SPI, CROSS_CPU};
+use hyp_core::dispatch::irq::{CONSOLE as CONSOLE_SPI, CROSS_CPU, SWEEP};
 use hyp_core::pmu::{Identity, Pmu};
 use hyp_core::vcpu::Vcpu;
 use hyp_core::vgic::{LRS_MAX, Lr, LrFile, hcr};
@@ -320,6 +320,10 @@ impl Machine for Board {
     fn kick(&mut self, cpu: u32) {
         crate::reg::dsb_ishst();
         gic::send(CROSS_CPU, cpu);
+    }
+
+    fn sweep_soon(&mut self, cpu: u32) {
+        gic::send(SWEEP, cpu);
     }
 
     fn synchronise(&self) {

@@ -12,7 +12,7 @@ use hyp_core::addr::{Ipa, Pa};
 use hyp_core::admit::rta::{Task, is_shielded};
 use hyp_core::config::{BadConfig, Config, Limits};
 use hyp_core::cpu::{Cpu, VCPU_SLOTS, rare};
-use hyp_core::dispatch::fast::{GICD_IPA, GICR_IPA};
+use hyp_core::dispatch::fast::{GICD_IPA, GICR_IPA, UART_IPA};
 use hyp_core::ipc::EndSpec;
 use hyp_core::mail::VCPUS_PER_VM;
 use hyp_core::probe::Quota;
@@ -300,7 +300,8 @@ fn build_vm(
 fn device(cpu: &mut Cpu, pool: &mut Pool, stage2: &mut Stage2, device: &Device) -> Option<()> {
     let owner = cpu.vms.get_mut(device.vm as usize)?;
     if device.kind == DeviceKind::Pl011 as u32 {
-        owner.uart_base = device.ipa;
+        // Part of the guest platform: it is at one place in every VM.
+        owner.has_uart = device.ipa == UART_IPA;
         owner.uart_intid = device.intid;
         return Some(());
     }

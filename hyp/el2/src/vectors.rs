@@ -6,7 +6,7 @@ use hyp_abi::call::FID_BASE;
 use hyp_abi::{Call, PathId, VMS_MAX};
 use hyp_core::cpu::{Cpu, Deferred, PathStat, VCPU_SLOTS, Vm, rare};
 use hyp_core::dispatch::irq::{CROSS_CPU, SWEEP};
-use hyp_core::dispatch::{Next, Services, direct, fast, hypercall, peak, schedule, slow};
+use hyp_core::dispatch::{Machine, Next, Services, direct, fast, hypercall, peak, schedule, slow};
 use hyp_core::exit::Esr;
 use hyp_core::mail::Mail;
 use hyp_core::vcpu::Vcpu;
@@ -287,7 +287,7 @@ entries! {
         if let Some(at) = fast::device_access(parts.board, Esr(esr))
             && let Some(vm) = first(parts.vms).get_mut(usize::from(parts.vcpu.vm))
         {
-            match fast::device_of(at.ipa, vm.uart_base) {
+            match fast::device_of(at.ipa, vm.has_uart) {
                 Some(PathId::MmioGicd) => {
                     fast::gic(parts.vcpu, vm, parts.board, &at, false);
                     finish(parts, entry, PathId::MmioGicd)
@@ -393,7 +393,7 @@ const NOTIFY: u8 = Call::Notify as u8;
 
 extern "C" fn exit_slow(this: *mut State) -> ! {
     let state = state(this);
-    let sweeps = state.cpu.deferred == Deferred::Irq(SWEEP);
+    let sweeps = state.cpu.deferred == Deferred::Irq(SWEEP) && state.cpu.ending == 0;
     let path = slow::serve(&mut state.cpu, &mut state.board, &mut state.services);
     if state.cpu.hazard != 0 {
         hazard(state, sweeps);
@@ -409,7 +409,7 @@ fn hazard(state: &mut State, sweeps: bool) {
         let stopped = core::mem::take(&mut cpu.hazard);
         services.stopped(cpu, board, stopped);
     } else {
-        crate::gic::send(SWEEP, cpu.id);
+        board.sweep_soon(cpu.id);
     }
 }
 
@@ -457,9 +457,10 @@ extern "C" fn exit_woken(this: *mut State, entry: u64) -> ! {
         gic::shield(vcpu.shielded);
     }
     state.cpu.deferred = Deferred::Irq(intid);
+    let sweeps = intid == SWEEP && state.cpu.ending == 0;
     let path = hyp_core::dispatch::irq::serve(&mut state.cpu, &mut state.board, intid);
     if state.cpu.hazard != 0 {
-        hazard(state, intid == SWEEP);
+        hazard(state, sweeps);
     }
     resume(state, path)
 }

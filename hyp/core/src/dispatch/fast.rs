@@ -20,6 +20,8 @@ use crate::vgic::{DIST_BYTES, REDIST_BYTES, SgiKind, is_for_first_only, one_targ
 pub const GICD_IPA: u64 = 0x0800_0000;
 /// Guest platform: redistributors.
 pub const GICR_IPA: u64 = 0x080a_0000;
+/// Guest platform: console.
+pub const UART_IPA: u64 = 0x0900_0000;
 /// EL1 virtual timer's PPI.
 pub const VIRTUAL_TIMER: u32 = 27;
 /// EL1 physical timer's PPI.
@@ -158,7 +160,7 @@ pub fn gic<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAcces
 /// The console.
 #[inline(always)]
 pub fn uart<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAccess) {
-    let offset = at.ipa.wrapping_sub(vm.uart_base) as u32;
+    let offset = at.ipa.wrapping_sub(UART_IPA) as u32;
     m.vm_exit(PathId::MmioUart);
     let value = if at.access.write {
         let stored = at.access.stored(vcpu.frame.get(at.access.register));
@@ -172,12 +174,12 @@ pub fn uart<M: Machine>(vcpu: &mut Vcpu, vm: &mut Vm, m: &mut M, at: &DeviceAcce
 
 /// Which device an address belongs to, as its path.
 #[inline(always)]
-pub fn device_of(ipa: u64, uart_base: u64) -> Option<PathId> {
+pub fn device_of(ipa: u64, has_uart: bool) -> Option<PathId> {
     if ipa.wrapping_sub(GICD_IPA) < DIST_BYTES {
         Some(PathId::MmioGicd)
     } else if ipa.wrapping_sub(GICR_IPA) < REDIST_BYTES {
         Some(PathId::MmioGicr)
-    } else if ipa.wrapping_sub(uart_base) < crate::pl011::WINDOW_BYTES {
+    } else if has_uart && ipa.wrapping_sub(UART_IPA) < crate::pl011::WINDOW_BYTES {
         Some(PathId::MmioUart)
     } else {
         None

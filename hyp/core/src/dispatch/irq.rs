@@ -5,7 +5,7 @@ use hyp_abi::PathId;
 use probe_vm::points::{Cause, NOBODY, TimerKind};
 
 use super::fast::{MAINTENANCE, PHYSICAL_TIMER, SPECIAL, VIRTUAL_TIMER, timer, uart_line};
-use super::{Machine, smp};
+use super::{Machine, power, smp};
 use crate::cpu::{Cpu, NO_OWNER};
 use crate::mail::order;
 use crate::pmu;
@@ -65,6 +65,11 @@ pub fn serve<M: Machine>(cpu: &mut Cpu, m: &mut M, intid: u32) -> PathId {
             m.deactivate(intid);
         }
         PathId::IrqDevice => device(cpu, m, intid, owner),
+        _ if intid == SWEEP => {
+            // Ended first: the next step interrupts again.
+            m.deactivate(intid);
+            power::sweep(cpu, m);
+        }
         _ if intid == CROSS_CPU => {
             // Ended first: what comes from now on interrupts again.
             m.deactivate(intid);

@@ -107,6 +107,8 @@ pub trait Machine: LrFile + Points {
     fn kick(&mut self, cpu: u32);
     /// What this CPU executes from now on is fetched from now on.
     fn synchronise(&self);
+    /// Interrupts `cpu`, which is this CPU, by [`irq::SWEEP`] when nothing else does: what has stopped goes on being cleared away.
+    fn sweep_soon(&mut self, cpu: u32);
     /// All VMs have stopped.
     fn power_off(&mut self);
     /// Takes log bytes: (bytes, frames lost).

@@ -1,7 +1,7 @@
 //! PSCI power calls and the end of a VM.
 
 use hyp_abi::record::{StopCause, VmStopped};
-use hyp_abi::{PathId, Rights};
+use hyp_abi::{CHANNEL_ENDS_MAX, PathId, Rights};
 use probe_vm::points::{Block, Cause};
 
 use super::{Machine, Report, restart, slow, smp};
@@ -74,17 +74,14 @@ fn reset<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     let slot = cpu.loaded as usize;
     let mail = cpu.mail;
     let Some((vcpu, vm)) = cpu.running() else { return };
-    let (id, index, again) = (vcpu.id, vcpu.index, vm.restart);
+    let (id, again) = (vcpu.id, vm.restart);
     let Some(known) = mail.vm(id).filter(|_| again) else {
         return stop(cpu, m, StopCause::Reset, 0);
     };
     known.set_resetting(true);
     quiet(cpu, m, slot, Run::Stopped);
     m.vcpu_block(PathId::PsciPower, Block::Off as u32, u32::MAX);
-    stop_others(cpu, m, id, slot);
-    if index == 0 {
-        ended(cpu, m, id);
-    }
+    begin_end(cpu, m, id);
 }
 
 /// The vCPU in `slot` runs no more.
@@ -138,25 +135,63 @@ pub fn stop<M: Machine>(cpu: &mut Cpu, m: &mut M, cause: StopCause, code: u32) {
     if let Some(known) = cpu.mail.vm(id) {
         known.set_faulted(faulted);
     }
-    stop_others(cpu, m, id, slot);
-    if index == 0 {
-        ended(cpu, m, id);
+    begin_end(cpu, m, id);
+}
+
+/// The rest of VM `id`'s end follows step by step, each in a stay of its own, when no other interrupt is there to be served.
+fn begin_end<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
+    cpu.ending |= 1 << id;
+    m.sweep_soon(cpu.id);
+}
+
+/// Steps of an end: other vCPUs one by one, then what the VM has on the CPU of its first vCPU: its life and devices, its channels one by one,
+/// and what is cleared away later or restarted.
+const STEP_LIFE: usize = VCPUS_PER_VM;
+const STEP_CHANNELS: usize = STEP_LIFE + 1;
+const STEP_LAST: usize = STEP_CHANNELS + CHANNEL_ENDS_MAX;
+
+/// One step of the first end that is under way.
+pub(super) fn sweep<M: Machine>(cpu: &mut Cpu, m: &mut M) {
+    if cpu.ending == 0 {
+        return;
+    }
+    let (id, step) = (cpu.ending.trailing_zeros() as u8, cpu.ending_step);
+    let going_on = if step < STEP_LIFE {
+        stop_other(cpu, m, id, step);
+        true
+    } else if step == STEP_LIFE {
+        life(cpu, m, id)
+    } else if step < STEP_LAST {
+        partners(cpu, m, usize::from(id), step - STEP_CHANNELS);
+        true
+    } else {
+        cpu.hazard |= 1 << id;
+        if cpu.mail.vm(id).is_some_and(VmMail::resetting) {
+            restart::begin(cpu, m, id);
+        }
+        false
+    };
+    if going_on {
+        cpu.ending_step = step + 1;
+    } else {
+        cpu.ending &= cpu.ending - 1;
+        cpu.ending_step = 0;
+    }
+    if cpu.ending != 0 {
+        m.sweep_soon(cpu.id);
     }
 }
 
-/// Stops the vCPUs of VM `id` but the one in `slot` of this CPU.
-fn stop_others<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8, slot: usize) {
+/// vCPU `other` of VM `id` stops, if it has not: at once if it is one of this CPU, else when its CPU hears of it.
+fn stop_other<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8, other: usize) {
     let (mail, me) = (cpu.mail, cpu.id);
-    let Some(known) = mail.vm(id) else { return };
-    for other in 0..VCPUS_PER_VM {
-        match known.place(other) {
-            Some((there, to)) if there != me => {
-                mail.send_order(there, to, order::STOP);
-                m.kick(there);
-            }
-            Some((_, to)) if to != slot => stopped_elsewhere(cpu, m, to),
-            _ => {}
+    match mail.vm(id).and_then(|known| known.place(other)) {
+        Some((there, to)) if there != me => {
+            mail.send_order(there, to, order::STOP);
+            m.kick(there);
         }
+        Some((_, to)) => stopped_elsewhere(cpu, m, to),
+        None => {}
     }
 }
 
@@ -168,44 +203,41 @@ pub(super) fn stopped_elsewhere<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usiz
     let (id, index) = (vcpu.id, vcpu.index);
     quiet(cpu, m, slot, Run::Stopped);
     if index == 0 {
-        ended(cpu, m, id);
+        begin_end(cpu, m, id);
     } else if !cpu.mail.vm(id).is_some_and(VmMail::resetting) {
         // It may have brought a probe in the meantime.
         cpu.hazard |= 1 << id;
     }
 }
 
-/// The end of what the VM has on the CPU of its first vCPU: its life, devices, channels, probes.
-fn ended<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) {
+/// The end of the VM's life and of its devices' interrupts; false if it is another CPU's to end, or has been ended.
+fn life<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) -> bool {
     let mail = cpu.mail;
-    let Some(vm) = cpu.vms.get_mut(usize::from(id)).filter(|vm| vm.alive) else {
-        return;
+    let here = mail.vm(id).and_then(|known| known.place(0)).is_some_and(|(cpu_of, _)| cpu_of == cpu.id);
+    let Some(vm) = cpu.vms.get_mut(usize::from(id)).filter(|vm| here && vm.alive) else {
+        return false;
     };
-    let again = mail.vm(id).is_some_and(VmMail::resetting);
-    if !again {
+    if !mail.vm(id).is_some_and(VmMail::resetting) {
         vm.alive = false;
         vm.faulted = mail.vm(id).is_some_and(VmMail::faulted);
-        cpu.off |= mail.stopped();
         m.disable_spis(&vm.spis);
+        cpu.off |= mail.stopped();
+        cpu.sched.changed = true;
     }
-    cpu.hazard |= 1 << id;
-    partners(cpu, m, usize::from(id));
-    if again {
-        restart::begin(cpu, m, id);
-    }
+    true
 }
 
-/// Calls and waits on channels to the VM that stopped end with a status.
-fn partners<M: Machine>(cpu: &mut Cpu, m: &mut M, vm: usize) {
+/// Calls and waits on end `number` of the channels of the VM that stopped end with a status.
+fn partners<M: Machine>(cpu: &mut Cpu, m: &mut M, vm: usize, number: usize) {
     let Cpu { ipc, vcpus, sched, .. } = cpu;
-    ipc.stopped(vm, |partner, status| {
+    ipc.stopped(vm, number, |partner, status| {
         if let Some(vcpu) = vcpus.get_mut(partner)
             && vcpu.run == Run::Waiting
         {
             vcpu.frame.set(0, status.x0());
             vcpu.run = Run::Ready;
             let _ = sched.wake(partner);
-            m.vcpu_wake(PathId::PsciPower, vcpu.vm.into(), Cause::Ipc as u32, 0);
+            m.vcpu_wake(PathId::IrqOther, vcpu.vm.into(), Cause::Ipc as u32, 0);
         }
     });
 }

@@ -196,7 +196,7 @@ pub(super) fn data_abort<M: Machine>(cpu: &mut Cpu, m: &mut M, esr: Esr) -> Opti
     let (vcpu, vm) = cpu.running()?;
     let (id, index) = (vcpu.id, vcpu.index);
     let known = mail.vm(id)?;
-    let path = match fast::device_of(at.ipa, vm.uart_base) {
+    let path = match fast::device_of(at.ipa, vm.has_uart) {
         Some(path @ (PathId::MmioGicd | PathId::MmioUart)) => path,
         _ => frame_of(at.ipa).map(|_| PathId::MmioGicr)?,
     };
@@ -246,7 +246,7 @@ fn owner_of(known: &VmMail, ipa: u64) -> Option<(u32, usize)> {
 fn access<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, asked: &Asked) -> u64 {
     let here = irq::is_loaded(cpu, slot);
     let Some(vm) = cpu.vms.get_mut(slot) else { return 0 };
-    let value = match fast::device_of(asked.ipa, vm.uart_base) {
+    let value = match fast::device_of(asked.ipa, vm.has_uart) {
         Some(PathId::MmioGicd) => {
             let offset = asked.ipa.wrapping_sub(fast::GICD_IPA) as u32;
             match asked.write {
@@ -258,7 +258,7 @@ fn access<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize, asked: &Asked) -> u
             }
         }
         Some(PathId::MmioUart) => {
-            let offset = asked.ipa.wrapping_sub(vm.uart_base) as u32;
+            let offset = asked.ipa.wrapping_sub(fast::UART_IPA) as u32;
             match asked.write {
                 Some(value) => {
                     fast::uart_write(vm.id, vm, m, offset, value as u32, here);

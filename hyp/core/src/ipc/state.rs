@@ -166,25 +166,27 @@ impl Ipc {
         }
     }
 
-    /// VM `vm` has stopped: `wake` gets every vCPU of another VM that waited for it, with the status its call ends with. At most two for each end.
-    pub fn stopped(&mut self, vm: usize, mut wake: impl FnMut(usize, Status)) {
+    /// VM `vm` has stopped: called for each of its ends, by number. `wake` gets every vCPU of another VM that waited there, with the status its
+    /// call ends with: at most two.
+    pub fn stopped(&mut self, vm: usize, number: usize, mut wake: impl FnMut(usize, Status)) {
         let Some(v) = self.vms.get_mut(vm) else { return };
         v.alive = false;
         v.queued = 0;
         v.notified = 0;
         v.receivers = 0;
-        let (count, ends) = (usize::from(v.count), v.ends);
-        for own in ends.iter().take(count).map(|e| usize::from(*e)) {
-            if let Some(end) = self.ends.get_mut(own) {
-                if let Call::Queued(caller) | Call::Served(caller) = end.call {
-                    wake(usize::from(caller), Status::PartnerGone);
-                }
-                end.call = Call::Idle;
-                end.bits = 0;
-                end.waiter = None;
+        let Some(own) = v.ends.get(number).filter(|_| number < usize::from(v.count)) else {
+            return;
+        };
+        let own = usize::from(*own);
+        if let Some(end) = self.ends.get_mut(own) {
+            if let Call::Queued(caller) | Call::Served(caller) = end.call {
+                wake(usize::from(caller), Status::PartnerGone);
             }
-            self.partner_stopped(own ^ 1, &mut wake);
+            end.call = Call::Idle;
+            end.bits = 0;
+            end.waiter = None;
         }
+        self.partner_stopped(own ^ 1, &mut wake);
     }
 
     fn partner_stopped(&mut self, end: usize, wake: &mut impl FnMut(usize, Status)) {

@@ -98,7 +98,9 @@ fn a_stopped_server_wakes_its_callers() {
     ipc.call(1, 1, 0);
     ipc.call(2, 2, 0);
     let mut woken = Vec::new();
-    ipc.stopped(0, |v, s| woken.push((v, s)));
+    for end in 0..4 {
+        ipc.stopped(0, end, |v, s| woken.push((v, s)));
+    }
     assert_eq!(woken, [(1, Status::PartnerGone), (2, Status::PartnerGone)]);
     assert_eq!(ipc.call(1, 1, 0), Called::Refused(Status::PartnerGone));
     assert_eq!(ipc.notify(1, 0, 1), Notified::Refused(Status::PartnerGone));
@@ -112,8 +114,8 @@ fn a_stopped_client_leaves_no_call() {
     ipc.call(1, 1, 0);
     ipc.call(2, 2, 0);
     assert_eq!(ipc.recv(0, 0, true), Received::Message { from: 2, end: 1 });
-    ipc.stopped(1, |_, _| panic!("nobody waits for a client"));
-    ipc.stopped(2, |_, _| panic!("nobody waits for a client"));
+    ipc.stopped(1, 0, |_, _| panic!("nobody waits for a client"));
+    ipc.stopped(2, 0, |_, _| panic!("nobody waits for a client"));
     assert_eq!(ipc.recv(0, 0, false), Received::Refused(Status::WouldBlock));
     assert_eq!(ipc.reply(0, 1), Replied::Refused(Status::PartnerGone));
     assert_eq!(ipc.reply(0, 1), Replied::Refused(Status::NotFound));
@@ -246,10 +248,12 @@ fn random_traffic_conserves_calls_and_bits() {
                     Waited::Refused(s) => assert!(s == Status::WouldBlock || s == Status::NotFound),
                 },
                 19 if rng.chance(20) => {
-                    ipc.stopped(vm, |v, s| {
-                        assert_eq!(s, Status::PartnerGone);
-                        assert!(matches!(blocked.remove(&v), Some(Wait::Call | Wait::Notify)));
-                    });
+                    for end in 0..CHANNEL_ENDS_MAX {
+                        ipc.stopped(vm, end, |v, s| {
+                            assert_eq!(s, Status::PartnerGone);
+                            assert!(matches!(blocked.remove(&v), Some(Wait::Call | Wait::Notify)));
+                        });
+                    }
                     blocked.remove(&vm);
                     dead.insert(vm);
                     served.retain(|(server, _), caller| *server != vm && *caller != vm);

@@ -51,6 +51,7 @@ struct Board {
     typed: Vec<(u8, u8)>,
     full: bool,
     reports: Vec<(StreamKind, Vec<u8>)>,
+    sweep: bool,
     written: Vec<(u64, Vec<u8>)>,
     fp: Vec<(u32, u32)>,
     fp_released: u32,
@@ -186,6 +187,9 @@ impl Machine for Board {
         self.fp_released += 1;
     }
     fn kick(&mut self, _: u32) {}
+    fn sweep_soon(&mut self, _: u32) {
+        self.sweep = true;
+    }
     fn synchronise(&self) {}
     fn abandon(&mut self) {
         self.abandoned += 1;
@@ -238,7 +242,7 @@ fn vm(id: u8, rights: Rights) -> Vm {
     let mut vm = Vm {
         vttbr: 1,
         vgic: Vgic::new((1 << LRS_MAX) - 1),
-        uart_base: UART,
+        has_uart: true,
         uart_intid: UART_SPI,
         ram: RAM..RAM + RAM_BYTES,
         pa_base: 0x5000_0000 + u64::from(id) * RAM_BYTES,
@@ -312,7 +316,18 @@ impl System {
     fn exit(&mut self, esr: u64) -> PathId {
         self.board.esr = esr;
         self.cpu.deferred = Deferred::Sync;
-        super::slow::serve(&mut self.cpu, &mut self.board, &mut self.probes)
+        let path = super::slow::serve(&mut self.cpu, &mut self.board, &mut self.probes);
+        self.sweep();
+        path
+    }
+
+    /// What the exit has asked for is served: nothing else interrupts.
+    fn sweep(&mut self) {
+        let told = self.board.exits.len();
+        while core::mem::take(&mut self.board.sweep) {
+            super::irq::serve(&mut self.cpu, &mut self.board, super::irq::SWEEP);
+        }
+        self.board.exits.truncate(told);
     }
 
     /// HVC of the running VM with x0 and the arguments from x1 on.

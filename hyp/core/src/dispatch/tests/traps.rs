@@ -29,7 +29,7 @@ impl System {
             return Some(PathId::MmioGicd);
         }
         let vm = &mut first[usize::from(vcpu.vm)];
-        let device = fast::device_of(ipa, vm.uart_base)?;
+        let device = fast::device_of(ipa, vm.has_uart)?;
         match device {
             PathId::MmioGicd => fast::gic(vcpu, vm, board, &at, false),
             PathId::MmioGicr => fast::gic(vcpu, vm, board, &at, true),
@@ -166,6 +166,7 @@ fn serror_stops_the_vm() {
     let mut s = System::new();
     s.cpu.deferred = Deferred::SError;
     let path = crate::dispatch::slow::serve(&mut s.cpu, &mut s.board, &mut s.probes);
+    s.sweep();
     assert_eq!((path, s.cpu.vms[0].alive), (PathId::GuestFault, false));
 }
 
