@@ -20,7 +20,7 @@ use super::ground::{Ground, Start, sysreg};
 const SLOT: u64 = 1;
 
 /// Abstract instructions of one run: a build must end.
-pub const STEPS_MAX: u64 = 120_000;
+pub const STEPS_MAX: u64 = 300_000;
 
 /// The same of one firing, which is a few dozen instructions.
 const FIRE_STEPS_MAX: u64 = 10_000;

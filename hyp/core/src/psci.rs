@@ -17,6 +17,55 @@ pub enum Power {
     OnPending,
 }
 
+/// Power states of a VM's vCPUs, as bits by index: a value, so that asking for one is no walk over memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Powers {
+    on: u32,
+    pending: u32,
+    count: u32,
+}
+
+impl Powers {
+    /// Of a VM with one vCPU, which asks.
+    pub const ONE: Self = Self {
+        on: 1,
+        pending: 0,
+        count: 1,
+    };
+
+    /// One more vCPU.
+    #[inline]
+    pub const fn push(&mut self, power: Power) {
+        let bit = 1 << (self.count % u32::BITS);
+        match power {
+            Power::On => self.on |= bit,
+            Power::OnPending => self.pending |= bit,
+            Power::Off => {}
+        }
+        self.count += 1;
+    }
+
+    /// Of vCPU `index`; `None` if there is no such vCPU.
+    #[inline]
+    pub const fn get(self, index: u64) -> Option<Power> {
+        if index >= self.count as u64 {
+            return None;
+        }
+        Some(if self.on >> (index % 32) & 1 != 0 {
+            Power::On
+        } else if self.pending >> (index % 32) & 1 != 0 {
+            Power::OnPending
+        } else {
+            Power::Off
+        })
+    }
+
+    /// vCPUs that are not off.
+    pub const fn awake(self) -> u32 {
+        (self.on | self.pending).count_ones()
+    }
+}
+
 /// PSCI error codes (DEN0022D §5.2.2), as x0.
 pub mod error {
     /// NOT_SUPPORTED
@@ -112,14 +161,14 @@ pub const fn is_about_vcpus(function: u32) -> bool {
 ///
 /// *Hot* for PSCI_VERSION. 32-bit forms see the low halves of their arguments. Unknown functions return NOT_SUPPORTED.
 #[inline]
-pub fn call(function: u32, x: [u64; 3], vcpus: &[Power], ram: &Range<u64>) -> Action {
+pub fn call(function: u32, x: [u64; 3], vcpus: Powers, ram: &Range<u64>) -> Action {
     if function == fid::PSCI_VERSION {
         return Action::Return(PSCI_1_1);
     }
     other(function, x, vcpus, ram)
 }
 
-fn other(function: u32, x: [u64; 3], vcpus: &[Power], ram: &Range<u64>) -> Action {
+fn other(function: u32, x: [u64; 3], vcpus: Powers, ram: &Range<u64>) -> Action {
     let wide = function & fid::SMC64 != 0;
     let [a, b, c] = if wide { x } else { x.map(|v| v & 0xffff_ffff) };
     match function & !fid::SMC64 {
@@ -148,9 +197,9 @@ fn suspend(power_state: u64) -> Action {
     Action::Suspend
 }
 
-fn cpu_on(target: u64, entry: u64, context: u64, vcpus: &[Power], ram: &Range<u64>) -> Action {
+fn cpu_on(target: u64, entry: u64, context: u64, vcpus: Powers, ram: &Range<u64>) -> Action {
     let index = target as usize;
-    let state = if target & !0xff != 0 { None } else { vcpus.get(index) };
+    let state = if target & !0xff != 0 { None } else { vcpus.get(target) };
     Action::Return(match state {
         None => error::INVALID_PARAMETERS,
         Some(Power::On) => error::ALREADY_ON,
@@ -167,7 +216,7 @@ fn cpu_on(target: u64, entry: u64, context: u64, vcpus: &[Power], ram: &Range<u6
 }
 
 /// Levels above 0 name the group of all vCPUs whose higher affinity matches: 0.0.0.x, that is all or none.
-fn affinity_info(target: u64, level: u64, vcpus: &[Power]) -> u64 {
+fn affinity_info(target: u64, level: u64, vcpus: Powers) -> u64 {
     if target & !AFFINITY_BITS != 0 || level > 3 {
         return error::INVALID_PARAMETERS;
     }
@@ -177,8 +226,8 @@ fn affinity_info(target: u64, level: u64, vcpus: &[Power]) -> u64 {
         Power::OnPending => AFFINITY_ON_PENDING,
     };
     if level == 0 {
-        return match vcpus.get(target as usize) {
-            Some(p) if target & !0xff == 0 => report(*p),
+        return match vcpus.get(target) {
+            Some(p) if target & !0xff == 0 => report(p),
             _ => error::INVALID_PARAMETERS,
         };
     }
@@ -190,9 +239,9 @@ fn affinity_info(target: u64, level: u64, vcpus: &[Power]) -> u64 {
     if target & !ignored != 0 {
         return error::INVALID_PARAMETERS;
     }
-    if vcpus.contains(&Power::On) {
+    if vcpus.on != 0 {
         AFFINITY_ON
-    } else if vcpus.contains(&Power::OnPending) {
+    } else if vcpus.pending != 0 {
         AFFINITY_ON_PENDING
     } else {
         AFFINITY_OFF
@@ -225,11 +274,25 @@ mod tests {
     use crate::testrng::{Rng, steps};
 
     const RAM: Range<u64> = 0x4000_0000..0x4800_0000;
-    const VCPUS: [Power; 3] = [Power::On, Power::Off, Power::OnPending];
+    const VCPUS: Powers = of(&[Power::On, Power::Off, Power::OnPending]);
+
+    const fn of(powers: &[Power]) -> Powers {
+        let mut all = Powers {
+            on: 0,
+            pending: 0,
+            count: 0,
+        };
+        let mut i = 0;
+        while i < powers.len() {
+            all.push(powers[i]);
+            i += 1;
+        }
+        all
+    }
 
     #[track_caller]
     fn check(function: u32, x: [u64; 3], want: Action) {
-        assert_eq!(call(function, x, &VCPUS, &RAM), want, "{function:#x} {x:x?}");
+        assert_eq!(call(function, x, VCPUS, &RAM), want, "{function:#x} {x:x?}");
     }
 
     #[track_caller]
@@ -304,8 +367,8 @@ mod tests {
             returns(0xc400_0004, [1 << 32, level, 0], -2);
         }
         returns(0xc400_0004, [0, 4, 0], -2);
-        assert_eq!(affinity_info(0, 1, &[Power::Off, Power::OnPending]), 2);
-        assert_eq!(affinity_info(0, 1, &[Power::Off]), 1);
+        assert_eq!(affinity_info(0, 1, of(&[Power::Off, Power::OnPending])), 2);
+        assert_eq!(affinity_info(0, 1, of(&[Power::Off])), 1);
     }
 
     #[test]
@@ -334,8 +397,8 @@ mod tests {
                 1 => rng.below(6),
                 _ => RAM.start + rng.below(64),
             });
-            if let Action::CpuOn { target, entry, .. } = call(function, x, &VCPUS, &RAM) {
-                assert_eq!(VCPUS[target], Power::Off);
+            if let Action::CpuOn { target, entry, .. } = call(function, x, VCPUS, &RAM) {
+                assert_eq!(VCPUS.get(target as u64), Some(Power::Off));
                 assert!(RAM.contains(&entry) && entry % 4 == 0);
             }
         }

@@ -12,7 +12,7 @@ use super::smp::{self, SGIS};
 use crate::cpu::Vm;
 use crate::exit::{Access, Esr, fault_ipa, sysreg};
 use crate::mail::Mail;
-use crate::psci::{self, Action, Power};
+use crate::psci::{self, Action, Powers};
 use crate::vcpu::{Frame, Vcpu};
 use crate::vgic::{DIST_BYTES, REDIST_BYTES, SgiKind, is_for_first_only, one_target, sgi_intid};
 
@@ -60,7 +60,7 @@ pub fn psci_call<M: Machine>(vcpu: &mut Vcpu, vm: &Vm, m: &mut M) -> bool {
     if vm.vcpus > 1 && psci::is_about_vcpus(function) {
         return false;
     }
-    let Action::Return(value) = psci::call(function, x, &[Power::On], &vm.ram) else {
+    let Action::Return(value) = psci::call(function, x, Powers::ONE, &vm.ram) else {
         return false;
     };
     announce(&vcpu.frame, m);

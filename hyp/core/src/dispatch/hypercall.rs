@@ -6,7 +6,7 @@ use hyp_abi::{ABI_VERSION, Call, PathId, Rights, Status};
 
 use super::{Machine, ipc, power, smp};
 use crate::cpu::{Cpu, NO_PEAK, PathStat};
-use crate::psci::{self, Power};
+use crate::psci;
 
 /// Calls that need memory or devices of `hyp-el2`: probes and maps.
 pub trait Services<M> {
@@ -40,7 +40,7 @@ const LOG_CHUNK: usize = 256;
 
 /// The call that x0 names, if it is one of ours. The function identifier is 32 bits, whatever the upper half holds (Arm DEN0028 2.5).
 fn decode(function: u64) -> Option<Call> {
-    let number = function as u32 ^ hyp_abi::call::FID_BASE;
+    let number = (function as u32).wrapping_sub(hyp_abi::call::FID_BASE);
     u16::try_from(number).ok().and_then(Call::from_number)
 }
 
@@ -141,12 +141,11 @@ const fn is_ipc(call: Call) -> bool {
 
 /// SMC: PSCI and SMCCC only.
 pub fn smc<M: Machine>(cpu: &mut Cpu, m: &mut M) -> PathId {
-    let (powers, vcpus) = smp::powers(cpu);
+    let powers = smp::powers(cpu);
     let Some((vcpu, vm)) = cpu.running() else {
         return PathId::Psci;
     };
     let x = [1, 2, 3].map(|n| vcpu.frame.get(n));
-    let powers = powers.get(..vcpus).unwrap_or(&[Power::On]);
     let action = psci::call(vcpu.frame.get(0) as u32, x, powers, &vm.ram);
     let path = if matches!(action, psci::Action::Return(_) | psci::Action::ReturnUid(_)) {
         PathId::Psci

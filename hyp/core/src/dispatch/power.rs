@@ -49,9 +49,7 @@ fn result(cpu: &mut Cpu, x0: u64) {
 
 /// The running vCPU goes off; with the last one that is on, the VM.
 fn cpu_off<M: Machine>(cpu: &mut Cpu, m: &mut M) {
-    let (powers, vcpus) = smp::powers(cpu);
-    let on = powers.iter().take(vcpus).filter(|power| **power != Power::Off).count();
-    if on <= 1 {
+    if smp::powers(cpu).awake() <= 1 {
         return stop(cpu, m, StopCause::PowerOff, 0);
     }
     let slot = cpu.loaded as usize;

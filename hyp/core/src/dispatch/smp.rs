@@ -9,7 +9,7 @@ use super::{Machine, irq, power};
 use crate::cpu::{Cpu, Vm};
 use crate::exit::Esr;
 use crate::mail::{Asked, VCPUS_PER_VM, VmMail, order};
-use crate::psci::{Power, error};
+use crate::psci::{Power, Powers, error};
 use crate::vcpu::Run;
 use crate::vgic::{REDIST_BYTES, SgiKind, targets};
 
@@ -173,19 +173,21 @@ pub(super) fn cpu_on<M: Machine>(cpu: &mut Cpu, m: &mut M, target: usize, entry:
     0
 }
 
-/// Power states of the running VM's vCPUs, and how many it has.
-pub(super) fn powers(cpu: &mut Cpu) -> ([Power; VCPUS_PER_VM], usize) {
+/// Power states of the running VM's vCPUs.
+pub(super) fn powers(cpu: &mut Cpu) -> Powers {
     let mail = cpu.mail;
-    let mut all = [Power::Off; VCPUS_PER_VM];
+    let mut all = Powers::default();
     let Some((vcpu, vm)) = cpu.running() else {
-        return (all, 0);
+        return all;
     };
     if let Some(known) = mail.vm(vcpu.id) {
-        for (index, power) in all.iter_mut().enumerate() {
-            *power = known.power(index);
+        for index in 0..VCPUS_PER_VM {
+            if index < usize::from(vm.vcpus) {
+                all.push(known.power(index));
+            }
         }
     }
-    (all, usize::from(vm.vcpus).min(VCPUS_PER_VM))
+    all
 }
 
 /// A data abort that no fast path served: registers of the interrupt controller and the console that are not the running vCPU's own.
