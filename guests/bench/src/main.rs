@@ -15,6 +15,7 @@ mod paths;
 mod probes;
 mod row;
 mod steady;
+mod storm;
 mod verify;
 
 use rt::{gic, hvc, platform, println};

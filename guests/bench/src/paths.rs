@@ -14,6 +14,8 @@ use rt::hvc::{self, Refused};
 use rt::programs::{self, Program};
 use rt::{exit, platform, println, timer};
 
+use crate::storm;
+
 /// Exits that the run should see at least.
 const EXITS_GOAL: u64 = 1_000_000;
 /// Goal for bound over observation (hundredths).
@@ -38,6 +40,7 @@ pub fn run(milliseconds: u64) {
         if let Err(refused) = drive(&mut output, rounds) {
             exit::fail("paths", format_args!("round {rounds}: {refused:x?}"));
         }
+        storm::round();
         rounds += 1;
         timer::sleep_until((timer::now() + timer::frequency() / 100).min(end));
     }
