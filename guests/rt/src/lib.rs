@@ -41,6 +41,7 @@ pub mod programs;
 pub mod psci;
 pub mod rng;
 pub mod second;
+pub mod sweep;
 pub mod timer;
 #[cfg(feature = "virtio")]
 pub mod virtio;

@@ -20,6 +20,7 @@ mod probe;
 mod probe_points;
 mod several;
 mod shield;
+mod sysregs;
 mod timer;
 mod vgic;
 
@@ -61,6 +62,7 @@ fn main() {
         "lines" => lines::run(),
         "timer" => timer::run(),
         "pmu" => pmu::run(),
+        "sysregs" => sysregs::run(),
         "echo" => echo::run(),
         "fpsimd" => fpsimd::run(),
         "ipc" => ipc::run(),

@@ -88,6 +88,43 @@ fn starts_again_when_it_reboots() {
     assert!(outcome.is_good(), "{}", vm::story(&outcome));
 }
 
+/// The kernel module and the `gnomon` command of `guests/linux-probes.toml` load a probe from inside, and it counts; with `cpus`, on several.
+fn loads_a_probe(cpus: &[u32]) {
+    if !is_there() {
+        return;
+    }
+    let folder = vm::dist().linux();
+    if !folder.join("gnomon").is_file() || !folder.join("gnomon.ko").is_file() {
+        println!("skipped: probes from Linux: run `cargo xtask linux-agent` first");
+        return;
+    }
+    let file = repo::root().join("guests/linux-probes.toml");
+    let mut system = manifest::read(&file).unwrap_or_else(|error| panic!("{:?}", miette::Report::from(error)));
+    system.vms[0].cmdline.push_str(" probe-demo");
+    system.cpus = cpus.len() as u32;
+    system.vms[0].cpus = cpus.to_vec();
+    let packed = pack::pack(&system, &vm::dist()).unwrap_or_else(|error| panic!("{error:?}"));
+    // Exact time: what a path took is counted in instructions, and admission rests on it.
+    let mut linux = Dialog::start(&system, &packed, &Options::default());
+    linux.expect(0, &format!(", {} CPUs", cpus.len()));
+    linux.expect(0, "\"attachment\"");
+    let counts = linux.expect(0, "probe-demo: ok");
+    // The console's path is what "working: 5" goes through, byte by byte.
+    assert!(counts.contains("group GNOMON_PATH_MMIO_UART"), "{counts}");
+    let outcome = linux.finish();
+    assert!(outcome.is_good(), "{}", vm::story(&outcome));
+}
+
+#[test]
+fn loads_a_probe_from_inside() {
+    loads_a_probe(&[0]);
+}
+
+#[test]
+fn loads_a_probe_from_inside_on_two_cpus() {
+    loads_a_probe(&[0, 1]);
+}
+
 /// A disk image with an ext4 file system that holds a file.
 fn disk(folder: &std::path::Path) -> std::path::PathBuf {
     let (content, image) = (folder.join("content"), folder.join("disk.img"));

@@ -23,6 +23,11 @@ fn performance_monitors() {
     vm::passes("pmu", &vm::guest("one", "selftest", "test=pmu", ""));
 }
 
+#[test]
+fn every_system_register_reads_or_is_undefined() {
+    vm::passes("sysregs", &vm::guest("one", "selftest", "test=sysregs", ""));
+}
+
 /// Both count, and give each other the CPU between.
 #[test]
 fn performance_monitors_of_two() {
