@@ -1,7 +1,7 @@
-//! Inclusion and join of abstract states.
+//! Inclusion of abstract states.
 
 use crate::env::FRAMES;
-use crate::store::{GHOSTS, Slot, StackRef, State, Store};
+use crate::store::{GHOSTS, Slot, State, Store};
 use crate::value::{Kind, Region, Val};
 
 /// Identities that one comparison can relate. More than that many linked unknowns: the states count as unrelated.
@@ -9,29 +9,30 @@ const PAIRS: usize = 24;
 /// Identities of loop counters under summary have this bit: they mean the same unknown in every state of the pass.
 pub(crate) const TAG: u32 = 1 << 31;
 
-#[derive(Clone, Copy, Default)]
-struct Pair {
-    a: u32,
-    b: u32,
-    shift: i64,
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pair {
+    pub a: u32,
+    pub b: u32,
+    pub shift: i64,
     /// For an unlinked constant in `a`: the value of the unknown.
-    known: Option<u64>,
-    fresh: u32,
+    pub known: Option<u64>,
+    pub fresh: u32,
 }
 
 /// Which identity of one state stands for which of the other.
-struct Pairs {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pairs {
     /// Made when the first pair comes: most comparisons meet none.
     list: Option<[Pair; PAIRS]>,
     len: usize,
 }
 
 impl Pairs {
-    fn new() -> Pairs {
+    pub fn new() -> Pairs {
         Pairs { list: None, len: 0 }
     }
 
-    fn push(&mut self, pair: Pair) -> bool {
+    pub fn push(&mut self, pair: Pair) -> bool {
         let list = self.list.get_or_insert([Pair::default(); PAIRS]);
         match list.get_mut(self.len) {
             Some(cell) => {
@@ -43,7 +44,7 @@ impl Pairs {
         }
     }
 
-    fn live(&self) -> &[Pair] {
+    pub fn live(&self) -> &[Pair] {
         self.list.as_ref().and_then(|l| l.get(..self.len)).unwrap_or(&[])
     }
 
@@ -76,12 +77,12 @@ impl Pairs {
 }
 
 /// What is in both states alike whatever else is in them: neither an identity to relate nor a reference.
-fn same(a: &Val, b: &Val) -> bool {
+pub(crate) fn same(a: &Val, b: &Val) -> bool {
     (a.id == 0 || a.id & TAG != 0) && a.reference == 0 && a == b
 }
 
 /// As [`same`], of a whole chunk that two states share.
-fn shared(slots: &[Slot]) -> bool {
+pub(crate) fn shared(slots: &[Slot]) -> bool {
     slots.iter().all(|s| same(&s.val, &s.val))
 }
 
@@ -115,7 +116,7 @@ fn value_subset(pairs: &mut Pairs, sa: &State, sb: &State, a: &Val, b: &Val) -> 
 }
 
 /// Whether `ra` in state `a` is the same of the held references as `rb` in `b`.
-fn same_reference(a: &State, b: &State, ra: u32, rb: u32) -> bool {
+pub(crate) fn same_reference(a: &State, b: &State, ra: u32, rb: u32) -> bool {
     if ra == 0 || rb == 0 {
         return ra == rb;
     }
@@ -222,70 +223,6 @@ impl Store<'_> {
         }
         Some(sum)
     }
-
-    /// The smallest state of the domain that holds both `a`, which is used up, and `b`. Links that hold in both get
-    /// new identities from `ids`. Both must be joinable (see [`Store::joinable`]).
-    pub fn join(&mut self, a: State, b: &State, ids: &mut u32) -> State {
-        self.join_changed(a, b, None, ids)
-    }
-
-    /// As [`Store::join`]; chunks that `b` has in common with `base`, which `a` covers, need no joining.
-    pub fn join_changed(&mut self, mut a: State, b: &State, base: Option<&State>, ids: &mut u32) -> State {
-        let mut pairs = Pairs::new();
-        let depth = usize::from(a.depth).min(FRAMES - 1);
-        let old = a;
-        let known = base.unwrap_or(&State::BLANK);
-        let regs = a.regs.iter_mut().zip(b.regs.iter().zip(&known.regs));
-        let saved = a.saved.iter_mut().zip(b.saved.iter().zip(&known.saved)).take(depth);
-        for (chunk, (other, was)) in regs.chain(saved) {
-            if base.is_none() || was != other {
-                self.join_chunk(&mut pairs, &old, b, chunk, *other, ids);
-            }
-        }
-        let mut keep = 0;
-        for StackRef { frame, at, mut chunk } in old.stack.into_iter().take(usize::from(old.stack_len)) {
-            let other = b.stack_chunk(frame, at);
-            if other == 0 || base.is_none_or(|base| base.stack_chunk(frame, at) != other) {
-                self.join_stack(&mut pairs, &old, b, &mut chunk, other, ids);
-            }
-            if let (true, Some(cell)) = (chunk != 0, a.stack.get_mut(keep)) {
-                *cell = StackRef { frame, at, chunk };
-                keep += 1;
-            }
-        }
-        a.stack_len = keep as u8;
-        for g in 0..GHOSTS {
-            a.ghosts[g].lo = a.ghosts[g].lo.min(b.ghosts[g].lo);
-            a.ghosts[g].hi = a.ghosts[g].hi.max(b.ghosts[g].hi);
-        }
-        absorb_cost(&mut a, b);
-        a
-    }
-
-    fn join_chunk(&mut self, pairs: &mut Pairs, sa: &State, sb: &State, id: &mut u16, other: u16, ids: &mut u32) {
-        if *id == other && shared(self.slots(other)) || *id == 0 {
-            return;
-        }
-        let b = *self.slots(other);
-        for (x, y) in self.unique(id).iter_mut().zip(&b) {
-            x.val = value_join(pairs, sa, sb, &x.val, &y.val, ids);
-        }
-    }
-
-    fn join_stack(&mut self, pairs: &mut Pairs, sa: &State, sb: &State, id: &mut u16, other: u16, ids: &mut u32) {
-        if *id == other && shared(self.slots(other)) {
-            return;
-        }
-        if other == 0 {
-            self.release(*id);
-            *id = 0;
-            return;
-        }
-        let b = *self.slots(other);
-        for (x, y) in self.unique(id).iter_mut().zip(&b) {
-            *x = slot_join(pairs, sa, sb, x, y, ids);
-        }
-    }
 }
 
 /// `a` stands for `b` as well: the worse cost of both.
@@ -309,111 +246,4 @@ fn value_distance(a: &Val, b: &Val) -> u32 {
         (Kind::Pointer { region: x, .. }, Kind::Pointer { region: y, .. }) if x == y => 8,
         _ => 64,
     }
-}
-
-fn value_join(pairs: &mut Pairs, sa: &State, sb: &State, a: &Val, b: &Val, ids: &mut u32) -> Val {
-    if same(a, b) {
-        return *a;
-    }
-    let kind = match (a.kind, b.kind) {
-        (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
-        (Kind::Pointer { region: x, nullable: n }, Kind::Pointer { region: y, nullable: m }) if x == y => {
-            Kind::Pointer {
-                region: x,
-                nullable: n || m,
-            }
-        }
-        _ => return Val::UNINIT,
-    };
-    let packet = matches!(a.region(), Some(Region::Packet | Region::PacketMeta));
-    if a.extra != b.extra && !packet || !same_reference(sa, sb, a.reference, b.reference) {
-        return Val::UNINIT;
-    }
-    let mut v = Val {
-        kind,
-        num: a.num.join(b.num),
-        extra: a.extra.min(b.extra),
-        ..*a
-    };
-    v.id = joined_id(pairs, a, b, ids);
-    if v.id == 0 {
-        if v.nullable() || packet {
-            *ids = ids.wrapping_add(1);
-            v.id = *ids;
-            v.delta = 0;
-            // A new packet base: nothing is verified from it.
-            v.extra = if packet { 0 } else { v.extra };
-        } else {
-            v.delta = 0;
-        }
-    }
-    v
-}
-
-/// The identity of the joined value, 0 if it keeps none; its delta is that of `a`.
-fn joined_id(pairs: &mut Pairs, a: &Val, b: &Val, ids: &mut u32) -> u32 {
-    if a.id == 0 || b.id == 0 {
-        return 0;
-    }
-    let shift = a.delta.wrapping_sub(b.delta);
-    if a.id & TAG != 0 || b.id & TAG != 0 {
-        return if a.id == b.id && shift == 0 { a.id } else { 0 };
-    }
-    if a.id == b.id && shift == 0 && !pairs.live().iter().any(|p| p.a == a.id || p.b == b.id) {
-        let pair = Pair {
-            a: a.id,
-            b: b.id,
-            shift,
-            known: None,
-            fresh: a.id,
-        };
-        return if pairs.push(pair) { a.id } else { 0 };
-    }
-    if let Some(p) = pairs
-        .live()
-        .iter()
-        .find(|p| p.a == a.id && p.b == b.id && p.shift == shift)
-    {
-        return p.fresh;
-    }
-    *ids = ids.wrapping_add(1);
-    let fresh = *ids;
-    if pairs.push(Pair {
-        a: a.id,
-        b: b.id,
-        shift,
-        known: None,
-        fresh,
-    }) {
-        fresh
-    } else {
-        0
-    }
-}
-
-fn slot_join(pairs: &mut Pairs, sa: &State, sb: &State, a: &Slot, b: &Slot, ids: &mut u32) -> Slot {
-    let mut r = Slot {
-        val: Val::UNINIT,
-        spill: 0,
-        init: a.init & b.init,
-        zero: zero_bytes(a) & zero_bytes(b),
-    };
-    r.zero &= r.init;
-    if a.spill > 0 && a.spill == b.spill {
-        let v = value_join(pairs, sa, sb, &a.val, &b.val, ids);
-        if v.kind != Kind::Uninit {
-            return Slot {
-                val: v,
-                spill: a.spill,
-                ..r
-            };
-        }
-    }
-    for s in [a, b] {
-        if s.spill > 0 && !s.val.is_scalar() {
-            r.init &= !spill_mask(s.spill);
-            r.zero &= r.init;
-        }
-    }
-    r
 }

@@ -4,7 +4,8 @@
 
 use crate::compare::absorb_cost;
 use crate::cost::CostModel;
-use crate::engine::{Fault, HEAVY, Verifier};
+use crate::engine::{Fault, Verifier};
+use crate::join::Then;
 use crate::reject::{Pool, Why};
 use crate::store::{List, NIL, State};
 
@@ -166,30 +167,34 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     /// The first state was compared with all of its list.
     fn settle(&mut self) -> Result<(), Fault> {
         let Inbox { count, nearest, .. } = self.inbox;
-        let mut s = self.take_first();
+        let s = self.take_first();
         let mut head = self.list(s.list);
         if count >= self.effort().states && nearest.1 != NIL {
             self.approximated = true;
-            self.weight = self.weight.max(HEAVY);
             let x = self.take(&mut head, nearest.1);
-            let (target, list) = (s.target, s.list);
-            s = self.store.join(s, &x, &mut self.ids);
-            (s.target, s.list) = (target, list);
-            self.store.drop_state(&x);
-        } else if count >= STATES_HARD_MAX {
+            self.set_list(s.list, head);
+            return self.join(s, x, None, Then::Arrive);
+        }
+        if count >= STATES_HARD_MAX {
             self.store.drop_state(&s);
             return Err(Why::NoSpace {
                 pool: Pool::States,
                 size: STATES_HARD_MAX,
             });
         }
+        self.enlist(s);
+        Ok(())
+    }
+
+    /// Puts a state into its list.
+    pub(crate) fn enlist(&mut self, s: State) {
+        let head = self.list(s.list);
         let list = s.list;
         let parked = self.store.park(s);
         if let Some(cell) = self.store.states.get_mut(usize::from(parked)) {
             cell.next = head;
         }
         self.set_list(list, parked);
-        Ok(())
     }
 
     fn unlink(&mut self, head: &mut u16, before: u16, at: u16) -> State {

@@ -10,7 +10,7 @@ use crate::deliver::Inbox;
 use crate::env::{Env, FRAMES, Program, STACK_BYTES, STACK_ROUND};
 use crate::graph::Graph;
 use crate::insn::REGS;
-use crate::loops::Mode;
+use crate::join::Joining;
 use crate::memory::Memory;
 use crate::reject::{Pool, Rejected, Why};
 use crate::store::{CHUNK_RESERVE, NIL, STATE_RESERVE, State, Store};
@@ -41,7 +41,7 @@ enum Outcome {
 
 /// What the units are spent on.
 #[derive(Debug, Clone, Copy)]
-enum Stage {
+pub(crate) enum Stage {
     /// Tables are made blank, from this place on.
     Blank(u32),
     /// The shape of the program.
@@ -54,10 +54,6 @@ enum Stage {
     Chains(u32, u32),
 }
 
-/// What joins states, or goes through all their values, counts as this many units.
-pub(crate) const HEAVY: u32 = 4;
-/// Stack chunks that a unit goes through.
-const STACK_CHUNKS_A_UNIT: u32 = 4;
 /// Places that one unit blanks or empties.
 const BLANK_SLICE: u32 = 64;
 /// Slots that one unit looks through for calls.
@@ -71,12 +67,14 @@ pub struct Verifier<'m, 'e, C> {
     pub(crate) env: Env<'e>,
     pub(crate) cost: C,
     pub(crate) graph: Graph,
-    stage: Stage,
+    pub(crate) stage: Stage,
     pub(crate) slots: u32,
     pub(crate) maps: u32,
     pub(crate) acts: usize,
     pub(crate) cur: Option<State>,
     pub(crate) inbox: Inbox,
+    /// A join under way.
+    pub(crate) joining: Option<Joining>,
     pub(crate) pc: u32,
     pub(crate) ids: u32,
     /// Bit n: the program reads bytes of the context's nth 64-bit word (the last bit stands for all from there).
@@ -128,6 +126,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             acts: 0,
             cur: None,
             inbox: Inbox::EMPTY,
+            joining: None,
             pc: 0,
             ids: 0,
             context_words: 0,
@@ -208,30 +207,6 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         self.visits
     }
 
-    /// What the next piece of work counts as, as far as can be seen before it: what goes through the stack of a state
-    /// counts as more the more of it there is.
-    fn expected_weight(&self) -> u32 {
-        if !matches!(self.stage, Stage::Follow) {
-            return 1;
-        }
-        let whole = |s: &State| 1 + u32::from(s.stack_len) / STACK_CHUNKS_A_UNIT;
-        if self.inbox.head != NIL {
-            return self.store.states.get(usize::from(self.inbox.head)).map_or(1, whole);
-        }
-        if let Some(s) = &self.cur {
-            let code = self.m.text.get(self.pc as usize).map_or(0, |slot| *slot as u8);
-            // Jumps, calls and exits (RFC 9669 section 4.3): states fork, are narrowed, change frames.
-            return if matches!(code & 7, 5 | 6) { whole(s) } else { 1 };
-        }
-        let act = self.act(self.top());
-        let passed = act.batch == NIL && act.cursor >= act.end;
-        if act.mode == Mode::Enter || passed && act.scope != Scope::Function {
-            HEAVY
-        } else {
-            1
-        }
-    }
-
     pub(crate) fn unit(&mut self, observer: &mut impl Observer) {
         match self.stage {
             Stage::Blank(at) => self.blank(at),
@@ -290,6 +265,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         self.trace_room();
         let result = match self.space() {
             Err(why) => Err(why),
+            Ok(()) if self.joining.is_some() => self.join_on(),
             Ok(()) if self.inbox.head != NIL => self.deliver(),
             Ok(()) if self.cur.is_some() => self.execute(observer),
             Ok(()) => self.advance(observer),
@@ -304,7 +280,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             Err(why) => self.attempt_failed(why),
         }
         let open = matches!(self.outcome, Outcome::Open) && matches!(self.stage, Stage::Follow);
-        if open && self.acts == 0 && self.inbox.head == NIL {
+        if open && self.acts == 0 && self.inbox.head == NIL && self.joining.is_none() {
             self.attempt_succeeded();
         }
     }
@@ -344,7 +320,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
 
     fn begin_attempt(&mut self) {
         self.cur = None;
-        self.inbox = Inbox::EMPTY;
+        (self.inbox, self.joining) = (Inbox::EMPTY, None);
         self.acts = 0;
         self.approximated = false;
         self.stale_costs = false;

@@ -21,6 +21,7 @@ mod flow;
 mod graph;
 pub mod insn;
 pub mod interval;
+mod join;
 mod liveness;
 mod loops;
 pub mod memory;
@@ -38,6 +39,7 @@ mod trace;
 pub mod value;
 pub mod verified;
 mod view;
+mod weight;
 
 pub use cost::{CallFacts, CoreModel, CostModel, Edge, UnitCost};
 pub use engine::{Step, Verifier};

@@ -9,12 +9,14 @@
 
 use crate::act::{Act, Scope};
 use crate::cost::CostModel;
-use crate::engine::{Fault, HEAVY, Verifier};
+use crate::engine::{Fault, Verifier};
 use crate::flow::SCAN;
+use crate::join::Then;
 use crate::reject::{Progress, Why};
 use crate::store::{GHOSTS, Ghost, NIL, State};
 use crate::value::Val;
 use crate::view::Observer;
+use crate::weight::HEAVY;
 
 /// Passes over a loop's body before a summary is given up.
 pub(crate) const ROUNDS_MAX: u8 = 7;
@@ -99,18 +101,19 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let act = *self.act(at);
         if let Some(x) = self.store.states.get(usize::from(act.gathered)).copied() {
             self.weight = self.weight.max(HEAVY);
-            let s = match self.taken(act.entered) {
-                None => self.store.fork(&x),
-                Some(s) if self.store.joinable(&s, &x) => self.store.join(s, &x, &mut self.ids),
+            let y = self.store.fork(&x);
+            let entered = self.taken(act.entered);
+            let act = self.act_mut(at);
+            (act.entered, act.gathered) = (NIL, x.next);
+            match entered {
+                None => self.act_mut(at).entered = self.store.park(y),
+                Some(s) if self.store.joinable(&s, &y) => return self.join(s, y, None, Then::Enter(at)),
                 Some(s) => {
                     self.store.drop_state(&s);
-                    self.act_mut(at).entered = NIL;
+                    self.store.drop_state(&y);
                     return self.follow(at);
                 }
-            };
-            let parked = self.store.park(s);
-            let act = self.act_mut(at);
-            (act.entered, act.gathered) = (parked, x.next);
+            }
             return Ok(());
         }
         self.act_mut(at).gathering = false;
@@ -214,6 +217,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             self.store.drop_state(&s);
         }
         self.drop_inbox();
+        self.drop_joining();
         for i in (at..self.acts).rev() {
             let act = *self.act(i);
             for place in act.base..act.end {

@@ -4,6 +4,7 @@ use crate::act::{Scope, Ties};
 use crate::compare::TAG;
 use crate::cost::CostModel;
 use crate::engine::{Fault, Verifier};
+use crate::join::Then;
 use crate::loops::{FOLLOW_CHEAP_VISITS, FOLLOW_UNEVEN_VISITS, Mode, ROUNDS_MAX};
 use crate::reject::Why;
 use crate::store::{Ghost, NIL, State};
@@ -56,9 +57,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 return self.give_up(at, observer);
             }
             let tagged = self.store.states.get(usize::from(self.act(at).hypothesis)).copied();
-            let s = self.store.join_changed(s, &x, tagged.as_ref(), &mut self.ids);
-            self.act_mut(at).wider = self.store.park(s);
-            return Ok(());
+            let x = self.store.fork(&x);
+            return self.join(s, x, tagged, Then::Widen(at));
         }
         let act = *self.act(at);
         let tagged = self.store.states.get(usize::from(act.hypothesis)).copied();
@@ -142,19 +142,17 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             self.act_mut(at).iterations = 0;
         }
         let more = match act.moved {
-            NIL => self.next_gathered(at).map(|x| self.move_on(at, &x, &old)),
+            NIL => self.next_gathered(at).map(|x| Ok(self.move_on(at, &x, &old))),
             _ => Some(self.leads_back(at, &old)),
         };
-        match more {
+        match more.transpose()? {
             Some(true) => return Ok(()),
             Some(false) => return self.give_up(at, observer),
             None => {}
         }
         self.act_mut(at).wider = NIL;
         match self.taken(act.wider) {
-            None => {
-                self.leave_loop(at, observer)
-            }
+            None => self.leave_loop(at, observer),
             Some(mut s) if act.round < ROUNDS_MAX => {
                 self.widen(&mut s, &old, act.round);
                 self.purge(at);
@@ -190,11 +188,11 @@ impl<C: CostModel> Verifier<'_, '_, C> {
 
     /// Whether the state that waits can be in the hypothesis `old`: it is, or it will be when it has widened it. The answer
     /// takes a unit for the comparison, and one for the join.
-    fn leads_back(&mut self, at: usize, old: &State) -> bool {
+    fn leads_back(&mut self, at: usize, old: &State) -> Result<bool, Fault> {
         let act = *self.act(at);
         let states = &*self.store.states;
         let Some(x) = states.get(usize::from(act.moved)).copied() else {
-            return false;
+            return Err(Why::Internal { line: line!() });
         };
         if !act.outside {
             let target = states.get(usize::from(act.wider)).unwrap_or(old);
@@ -203,21 +201,20 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             } else {
                 self.act_mut(at).outside = true;
             }
-            return true;
+            return Ok(true);
         }
+        let x = self.store.fork(&x);
+        self.drop_moved(at);
         if !self.store.joinable(&x, old) {
-            self.drop_moved(at);
-            return false;
+            self.store.drop_state(&x);
+            return Ok(false);
         }
         self.act_mut(at).wider = NIL;
         let from = match self.taken(act.wider) {
             Some(w) => w,
             None => self.store.fork(old),
         };
-        let wider = self.store.join(from, &x, &mut self.ids);
-        self.drop_moved(at);
-        self.act_mut(at).wider = self.store.park(wider);
-        true
+        self.join(from, x, None, Then::Widen(at)).map(|()| true)
     }
 
     fn drop_moved(&mut self, at: usize) {

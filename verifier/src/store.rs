@@ -140,7 +140,9 @@ impl State {
         let wanted = |s: &&StackRef| s.frame == frame && s.at == at;
         // Most programs write their stack from the top down, so a chunk is where its number says.
         let first = self.stack().get(usize::from(at)).filter(wanted);
-        first.or_else(|| self.stack().iter().find(wanted)).map_or(0, |s| s.chunk)
+        first
+            .or_else(|| self.stack().iter().find(wanted))
+            .map_or(0, |s| s.chunk)
     }
 
     pub(crate) fn references(&self) -> &[(u32, u32)] {
