@@ -41,6 +41,8 @@ pub struct Act {
     /// A state that came back, in terms of the next iteration; and whether the hypothesis is known not to cover it.
     pub(crate) moved: u16,
     pub(crate) outside: bool,
+    /// Places of a state gone through, where that takes several units.
+    pub(crate) places: u16,
     /// Most instructions, most time and fewest instructions of a way round, and the dearest path.
     pub(crate) round_cost: (u64, u64, u64, u32),
     pub(crate) ghost: u8,
@@ -82,6 +84,7 @@ impl Act {
         entered: NIL,
         moved: NIL,
         outside: false,
+        places: 0,
         round_cost: (0, 0, 0, 0),
         ghost: 0,
         round: 0,

@@ -3,7 +3,7 @@
 use crate::cost::{CostModel, Edge};
 use crate::engine::{Fault, Verifier};
 use crate::exec::Flow;
-use crate::insn::{AluOp, Cond, Insn, Operand, Width};
+use crate::insn::{AluOp, Cond, Insn, Op, Operand, Width};
 use crate::loops::Mode;
 use crate::reject::Why;
 use crate::scalar::Scalar;
@@ -11,7 +11,25 @@ use crate::store::State;
 use crate::tags::Test;
 use crate::value::{Kind, Region, Val};
 
+/// Chunks of stack up to which both outcomes are worked out in one unit.
+const CHUNKS_OF_BOTH: usize = 4;
+
+/// A comparison that was followed to its target, and not yet to the next instruction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Half {
+    taken: State,
+    /// The target can be reached.
+    possible: bool,
+}
+
 impl<C: CostModel> Verifier<'_, '_, C> {
+    /// Forgets the comparison at hand.
+    pub(crate) fn drop_half(&mut self) {
+        if let Some(half) = self.half.take() {
+            self.store.drop_state(&half.taken);
+        }
+    }
+
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn branch(
         &mut self,
@@ -30,13 +48,45 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         if loops_taken != loops_next {
             self.note_test(i, o, cond, width, loops_taken, &a, &b);
         }
-        let guess = self.env.rules.speculation.then(|| self.store.fork(s));
         let mut taken = self.store.fork(s);
-        let to_taken = self.assume(&mut taken, i, o, cond, width, true, &a, &b);
-        let to_next = self.assume(s, i, o, cond, width, false, &a, &b);
-        let (to_taken, to_next) = match (to_taken, to_next) {
-            (Ok(t), Ok(n)) => (t, n),
-            (Err(why), _) | (_, Err(why)) => {
+        let possible = match self.assume(&mut taken, i, o, cond, width, true, &a, &b) {
+            Ok(possible) => possible,
+            Err(why) => {
+                self.store.drop_state(&taken);
+                return Err(why);
+            }
+        };
+        let half = Half { taken, possible };
+        if usize::from(s.stack_len) > CHUNKS_OF_BOTH {
+            self.half = Some(half);
+            return Ok(Flow::Half);
+        }
+        self.other_outcome(s, i, half)
+    }
+
+    /// The outcome that goes on to the next instruction; then both are handed over.
+    pub(crate) fn other_outcome(&mut self, s: &mut State, i: &Insn, half: Half) -> Result<Flow, Fault> {
+        let Half {
+            mut taken,
+            possible: to_taken,
+        } = half;
+        let pc = self.pc;
+        let Op::Jump {
+            cond,
+            width,
+            operand: o,
+            target,
+        } = i.op
+        else {
+            return Err(Why::Internal { line: line!() });
+        };
+        let (a, b) = (self.read(s, i.dst)?, self.operand(s, i, o)?);
+        let inside = |v: &Self, to: u32| v.act(v.top()).covers(v.block(v.block_at(to)).order);
+        let (loops_taken, loops_next) = (inside(self, target), inside(self, pc + 1));
+        let guess = self.env.rules.speculation.then(|| self.store.fork(s));
+        let to_next = match self.assume(s, i, o, cond, width, false, &a, &b) {
+            Ok(n) => n,
+            Err(why) => {
                 self.store.drop_state(&taken);
                 if let Some(g) = guess {
                     self.store.drop_state(&g);

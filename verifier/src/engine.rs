@@ -5,6 +5,7 @@
 //! a block has met before it is left. A loop's cursor starts over for each iteration followed.
 
 use crate::act::{Act, EFFORTS, Effort, Scope, Ties};
+use crate::branch::Half;
 use crate::cost::CostModel;
 use crate::deliver::Inbox;
 use crate::env::{Env, FRAMES, Program, STACK_BYTES, STACK_ROUND};
@@ -75,6 +76,8 @@ pub struct Verifier<'m, 'e, C> {
     pub(crate) inbox: Inbox,
     /// A join under way.
     pub(crate) joining: Option<Joining>,
+    /// A comparison with one outcome to go.
+    pub(crate) half: Option<Half>,
     pub(crate) pc: u32,
     pub(crate) ids: u32,
     /// Bit n: the program reads bytes of the context's nth 64-bit word (the last bit stands for all from there).
@@ -104,8 +107,8 @@ pub(crate) type Fault = Why;
 impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
     /// Copies the program into `memory` and gets ready. A program that does not fit is refused by the first step.
     pub fn start(mut memory: Memory<'m>, program: &Program<'_>, env: Env<'e>, cost: C) -> Self {
-        for (to, from) in memory.text.iter_mut().zip(program.text) {
-            *to = *from;
+        if let Some(text) = memory.text.get_mut(..program.text.len()) {
+            text.copy_from_slice(program.text);
         }
         for (to, from) in memory.maps.iter_mut().zip(program.maps) {
             *to = *from;
@@ -127,6 +130,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             cur: None,
             inbox: Inbox::EMPTY,
             joining: None,
+            half: None,
             pc: 0,
             ids: 0,
             context_words: 0,
@@ -267,6 +271,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
             Err(why) => Err(why),
             Ok(()) if self.joining.is_some() => self.join_on(),
             Ok(()) if self.inbox.head != NIL => self.deliver(),
+            Ok(()) if self.half.is_some() => self.execute_half(),
             Ok(()) if self.cur.is_some() => self.execute(observer),
             Ok(()) => self.advance(observer),
         };
@@ -320,7 +325,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
 
     fn begin_attempt(&mut self) {
         self.cur = None;
-        (self.inbox, self.joining) = (Inbox::EMPTY, None);
+        (self.inbox, self.joining, self.half) = (Inbox::EMPTY, None, None);
         self.acts = 0;
         self.approximated = false;
         self.stale_costs = false;

@@ -19,6 +19,8 @@ pub(crate) enum Flow {
     To(u32),
     /// The state was handed over already.
     Gone,
+    /// The other outcome of a comparison is the next unit's.
+    Half,
     Exit,
 }
 
@@ -30,11 +32,9 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         };
         let pc = self.pc;
         self.visits += 1;
-        let info = self.m.slots.get_mut(pc as usize);
-        let block = info.map_or(0, |i| {
-            i.flags |= SlotInfo::VISITED;
-            i.block
-        });
+        if let Some(info) = self.m.slots.get_mut(pc as usize) {
+            info.flags |= SlotInfo::VISITED;
+        }
         observer.visit(View {
             store: &self.store,
             state: &s,
@@ -54,12 +54,23 @@ impl<C: CostModel> Verifier<'_, '_, C> {
                 return Err(why);
             }
         };
+        self.leave_insn(s, &insn, flow)
+    }
+
+    /// The instruction is done with; where the state goes on.
+    fn leave_insn(&mut self, mut s: State, insn: &Insn, flow: Flow) -> Result<(), Fault> {
+        let pc = self.pc;
+        let block = self.block_at(pc);
         let target = match flow {
             Flow::Gone => return Ok(()),
+            Flow::Half => {
+                self.cur = Some(s);
+                return Ok(());
+            }
             Flow::Next => pc + insn.slots(),
             Flow::To(target) => target,
             Flow::Exit => {
-                s.time = s.time.saturating_add(self.cost.insn(pc, &insn, Edge::Next));
+                s.time = s.time.saturating_add(self.cost.insn(pc, insn, Edge::Next));
                 return self.hand_over(s, RETURN);
             }
         };
@@ -68,7 +79,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         } else {
             Edge::Next
         };
-        s.time = s.time.saturating_add(self.cost.insn(pc, &insn, edge));
+        s.time = s.time.saturating_add(self.cost.insn(pc, insn, edge));
         if matches!(flow, Flow::Next) && self.block_at(target) == block {
             self.pc = target;
             self.cur = Some(s);
@@ -76,6 +87,21 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
         let target = self.block_at(target);
         self.hand_over(s, target)
+    }
+
+    /// The other outcome of the comparison at hand.
+    pub(crate) fn execute_half(&mut self) -> Result<(), Fault> {
+        let (Some(mut s), Some(half)) = (self.cur.take(), self.half.take()) else {
+            return Err(Why::Internal { line: line!() });
+        };
+        let insn = Insn::decode(self.m.text, self.pc).map_err(Why::Decode)?;
+        match self.other_outcome(&mut s, &insn, half) {
+            Ok(flow) => self.leave_insn(s, &insn, flow),
+            Err(why) => {
+                self.cur = Some(s);
+                Err(why)
+            }
+        }
     }
 
     pub(crate) fn hand_over(&mut self, s: State, target: u32) -> Result<(), Fault> {

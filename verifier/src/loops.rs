@@ -151,7 +151,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         act.mode = mode;
         act.hypothesis = hypothesis;
         act.varies = false;
-        act.gathering = false;
+        (act.gathering, act.places) = (false, 0);
         let visits = self.visits;
         self.act_mut(at).visits_before = visits;
         observer.begin();
@@ -218,6 +218,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         }
         self.drop_inbox();
         self.drop_joining();
+        self.drop_half();
         for i in (at..self.acts).rev() {
             let act = *self.act(i);
             for place in act.base..act.end {
@@ -246,7 +247,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             let act = self.act_mut(i);
             (act.batch, act.next, act.exits, act.previous, act.hypothesis) = (NIL, NIL, NIL, NIL, NIL);
             (act.entered, act.wider, act.moved) = (NIL, NIL, NIL);
-            (act.gathering, act.outside) = (false, false);
+            (act.gathering, act.outside, act.places) = (false, false, 0);
         }
         self.acts = at + 1;
     }

@@ -8,7 +8,6 @@ use crate::join::Then;
 use crate::loops::{FOLLOW_CHEAP_VISITS, FOLLOW_UNEVEN_VISITS, Mode, ROUNDS_MAX};
 use crate::reject::Why;
 use crate::store::{Ghost, NIL, State};
-use crate::summary::PLACES;
 use crate::tags::owns;
 use crate::value::Val;
 use crate::view::Observer;
@@ -41,10 +40,9 @@ impl<C: CostModel> Verifier<'_, '_, C> {
     /// What changes by how much is known: joins what came back with what entered, then makes a hypothesis of it.
     pub(crate) fn finish_discovery(&mut self, at: usize, observer: &mut impl Observer) -> Result<(), Fault> {
         if !self.act(at).gathering {
-            if self.act(at).next == NIL || !self.propose(at)? {
-                // Left in its first iteration, or nothing bounds it.
-                return self.give_up(at, observer);
-            }
+            // Left in its first iteration, or nothing bounds it.
+            let found = self.act(at).next != NIL && self.propose(at)?;
+            return if found { Ok(()) } else { self.give_up(at, observer) };
         }
         if let Some(x) = self.next_gathered(at) {
             let wider = self.act(at).wider;
@@ -60,35 +58,37 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             let x = self.store.fork(&x);
             return self.join(s, x, tagged, Then::Widen(at));
         }
-        let act = *self.act(at);
-        let tagged = self.store.states.get(usize::from(act.hypothesis)).copied();
-        (self.act_mut(at).wider, self.act_mut(at).entered) = (NIL, NIL);
-        let (Some(mut s), Some(entry), Some(tagged)) = (self.taken(act.wider), self.taken(act.entered), tagged) else {
+        if let Some(places) = self.next_places(at) {
+            return self.tie(at, places);
+        }
+        let wider = core::mem::replace(&mut self.act_mut(at).wider, NIL);
+        let Some(s) = self.taken(wider) else {
             return Err(Why::Internal { line: line!() });
         };
-        self.tie(at, &mut s, &entry, &tagged);
-        self.store.drop_state(&entry);
         self.purge(at);
         observer.discard();
         self.act_mut(at).round = 0;
         self.begin_summary(at, Mode::Prove, s, observer)
     }
 
-    /// Finds what is tied to the counter and guesses the number of iterations. `false`: there is no guess.
+    /// One unit of finding what is tied to the counter; then guesses the number of iterations. `false`: there is no guess.
     fn propose(&mut self, at: usize) -> Result<bool, Fault> {
         let act = *self.act(at);
         let Some(tagged) = self.store.states.get(usize::from(act.hypothesis)).copied() else {
             return Err(Why::Internal { line: line!() });
         };
-        for n in 0..PLACES {
-            let Some(p) = self.place(&tagged, n) else { break };
-            if !self.changed(p, &tagged, act.next) {
-                continue;
+        if let Some(places) = self.next_places(at) {
+            for n in places {
+                let Some(p) = self.place(&tagged, n) else { break };
+                if !self.changed(p, &tagged, act.next) {
+                    continue;
+                }
+                let v = self.slot_of(&tagged, p).val;
+                if let Some(c) = self.constant_step(p, v, act.next).filter(|c| *c != 0) {
+                    self.add_tag(at, v, c);
+                }
             }
-            let v = self.slot_of(&tagged, p).val;
-            if let Some(c) = self.constant_step(p, v, act.next).filter(|c| *c != 0) {
-                self.add_tag(at, v, c);
-            }
+            return Ok(true);
         }
         let Some(trips) = self.guess_trips(at) else {
             return Ok(false);
@@ -99,37 +99,46 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         let s = self.store.fork(&entry);
         let wider = self.store.park(s);
         let act = self.act_mut(at);
-        (act.trips, act.wider) = (trips, wider);
+        (act.trips, act.wider, act.places) = (trips, wider, 0);
+        (act.gathering, act.gathered) = (true, act.next);
         Ok(true)
     }
 
-    /// Writes into a hypothesis what stays as it is and what is tied to the counter.
-    fn tie(&mut self, at: usize, s: &mut State, entry: &State, tagged: &State) {
-        let (trips, next) = (self.act(at).trips, self.act(at).next);
-        for n in 0..PLACES {
-            let Some(p) = self.place(tagged, n) else { break };
+    /// Writes into these places of a hypothesis what stays as it is and what is tied to the counter.
+    fn tie(&mut self, at: usize, places: core::ops::Range<usize>) -> Result<(), Fault> {
+        let act = *self.act(at);
+        let state = |v: &Self, at: u16| v.store.states.get(usize::from(at)).copied();
+        let (entry, tagged) = (state(self, act.entered), state(self, act.hypothesis));
+        self.act_mut(at).wider = NIL;
+        let (Some(mut s), Some(entry), Some(tagged)) = (self.taken(act.wider), entry, tagged) else {
+            return Err(Why::Internal { line: line!() });
+        };
+        for n in places {
+            let Some(p) = self.place(&tagged, n) else { break };
             // What did not change was not joined and is as it was on entry.
-            if !self.changed(p, tagged, next) {
+            if !self.changed(p, &tagged, act.next) {
                 continue;
             }
-            let tag = self.slot_of(tagged, p).val;
-            let Some(step) = self.constant_step(p, tag, next) else {
+            let tag = self.slot_of(&tagged, p).val;
+            let Some(step) = self.constant_step(p, tag, act.next) else {
                 continue;
             };
-            let v = self.slot_of(entry, p).val;
+            let v = self.slot_of(&entry, p).val;
             if step == 0 {
-                self.set_val(s, p, v);
+                self.set_val(&mut s, p, v);
             } else if let Some(tag) = self.tag(at, tag.id) {
-                let num = tag.range(Ghost { lo: 0, hi: trips });
+                let num = tag.range(Ghost { lo: 0, hi: act.trips });
                 let v = Val {
                     id: tag.id,
                     delta: 0,
                     num,
                     ..v
                 };
-                self.set_val(s, p, v);
+                self.set_val(&mut s, p, v);
             }
         }
+        self.act_mut(at).wider = self.store.park(s);
+        Ok(())
     }
 
     /// Every back edge must lead into the hypothesis again: one of them a unit, then the answer.
@@ -154,7 +163,11 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         match self.taken(act.wider) {
             None => self.leave_loop(at, observer),
             Some(mut s) if act.round < ROUNDS_MAX => {
-                self.widen(&mut s, &old, act.round);
+                if let Some(places) = self.next_places(at).filter(|_| act.round > 0) {
+                    self.widen(places, &mut s, &old, act.round);
+                    self.act_mut(at).wider = self.store.park(s);
+                    return Ok(());
+                }
                 self.purge(at);
                 observer.discard();
                 self.act_mut(at).round = act.round + 1;

@@ -19,7 +19,10 @@ pub(crate) enum Place {
 }
 
 /// All places of a state with `stack` chunks, counted.
-pub(crate) const PLACES: usize = 10 + 4 * (FRAMES - 1) + 4 * STACK_CHUNKS;
+const PLACES: usize = 10 + 4 * (FRAMES - 1) + 4 * STACK_CHUNKS;
+
+/// Places that one unit goes through.
+const PLACES_A_UNIT: usize = 26;
 
 impl<C: CostModel> Verifier<'_, '_, C> {
     pub(crate) fn place(&self, s: &State, n: usize) -> Option<Place> {
@@ -111,12 +114,21 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         step
     }
 
-    /// Bounds that moved since `old` jump to the next threshold, so that few passes reach a fixed point.
-    pub(crate) fn widen(&mut self, s: &mut State, old: &State, round: u8) {
-        for n in 0..PLACES {
+    /// The next places of a state that one unit goes through; `None`: there are no more.
+    pub(crate) fn next_places(&mut self, at: usize) -> Option<core::ops::Range<usize>> {
+        let act = self.act_mut(at);
+        let from = usize::from(act.places);
+        let to = PLACES.min(from + PLACES_A_UNIT);
+        act.places = to as u16;
+        (from < to).then_some(from..to)
+    }
+
+    /// Of these places, bounds that moved since `old` jump to the next threshold, so that few passes reach a fixed point.
+    pub(crate) fn widen(&mut self, places: core::ops::Range<usize>, s: &mut State, old: &State, round: u8) {
+        for n in places {
             let Some(p) = self.place(s, n) else { break };
             let (new, was) = (self.slot_of(s, p).val, self.slot_of(old, p).val);
-            if new.num != was.num && round > 0 {
+            if new.num != was.num {
                 let num = widened(&was.num, &new.num, round);
                 self.set_val(s, p, Val { num, ..new });
             }
