@@ -64,6 +64,7 @@ const CHAIN_SLICE: u32 = 32;
 #[derive(Debug)]
 pub struct Verifier<'m, 'e, C> {
     pub(crate) m: Memory<'m>,
+    program: &'e [u64],
     pub(crate) store: Store<'m>,
     pub(crate) env: Env<'e>,
     pub(crate) cost: C,
@@ -105,11 +106,8 @@ pub struct Verifier<'m, 'e, C> {
 pub(crate) type Fault = Why;
 
 impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
-    /// Copies the program into `memory` and gets ready. A program that does not fit is refused by the first step.
-    pub fn start(mut memory: Memory<'m>, program: &Program<'_>, env: Env<'e>, cost: C) -> Self {
-        if let Some(text) = memory.text.get_mut(..program.text.len()) {
-            text.copy_from_slice(program.text);
-        }
+    /// Gets ready; the first steps copy the program into `memory`. One that does not fit is refused by the first step.
+    pub fn start(mut memory: Memory<'m>, program: &Program<'e>, env: Env<'e>, cost: C) -> Self {
         for (to, from) in memory.maps.iter_mut().zip(program.maps) {
             *to = *from;
         }
@@ -120,6 +118,7 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         let mut v = Verifier {
             store: Store::new(chunks, states),
             m: memory,
+            program: program.text,
             env,
             cost,
             graph: Graph::new(slots),
@@ -225,9 +224,13 @@ impl<'m, 'e, C: CostModel> Verifier<'m, 'e, C> {
         }
     }
 
-    /// Blanks the tables that the shape is written to.
+    /// Copies the program, and blanks the tables that its shape is written to.
     fn blank(&mut self, from: u32) {
         let to = from + BLANK_SLICE;
+        let text = self.m.text.iter_mut().zip(self.program);
+        for (to, from) in text.take(to as usize).skip(from as usize) {
+            *to = *from;
+        }
         let size = self.slots as usize + 1;
         for s in self.m.slots.iter_mut().take(size.min(to as usize)).skip(from as usize) {
             *s = Default::default();

@@ -72,6 +72,8 @@ pub(super) struct Job<'w> {
     platform: &'w Platform<'w>,
     links: Option<&'w Links<'w>>,
     units: u64,
+    /// The stage has ended: the next one begins with the next unit.
+    ended: bool,
     stage: Stage<'w>,
 }
 
@@ -161,6 +163,7 @@ impl<'w> Job<'w> {
             platform,
             links: Some(links),
             units: 0,
+            ended: false,
             stage,
         }
     }
@@ -194,9 +197,15 @@ impl<'w> Job<'w> {
         let links = self.links.ok_or(Refused::new(Status::BadState))?;
         let mut left = units.min(VERIFY_UNITS_MAX);
         while left > 0 {
+            if core::mem::take(&mut self.ended) {
+                // What begins a stage is as much as a call should do.
+                self.advance(links)?;
+                self.units += 1;
+                break;
+            }
             let (mut spent, mut full) = (1, false);
             // Only a stage that has ended is moved: what it holds is large.
-            let ended = match &mut self.stage {
+            self.ended = match &mut self.stage {
                 Stage::Clearing(clearing, ..) => clearing.step(table, self.platform, self.image),
                 Stage::Planning(plan, _) => plan.step(links, PLAN_SLOTS).map_err(unplannable)?,
                 Stage::Verifying(verifier, ..) => {
@@ -215,9 +224,6 @@ impl<'w> Job<'w> {
             };
             self.units += spent;
             left = if full { 0 } else { left.saturating_sub(spent) };
-            if ended {
-                self.advance(links)?;
-            }
         }
         Ok(match &self.stage {
             Stage::Verified(proof) => Verification {
