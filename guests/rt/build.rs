@@ -5,7 +5,7 @@
 mod program {
     use std::path::Path;
 
-    use probe_vm::image::{MapSpec, Name, ProgramSpec, encode};
+    use probe_vm::image::{Image, MapSpec, Name, ProgramSpec, encode};
     use probe_vm::maps::{MapDef, MapKind};
     use probe_vm::points::{Field, HEADER_FIELDS, POINTS, Point};
 
@@ -314,11 +314,13 @@ mod program {
             .iter()
             .find(|point| point.name == "psci")
             .expect("there is such a point");
+        let mut slots = 0;
         for (number, (bytes, expected)) in random_programs(psci, array(8, 1)).into_iter().enumerate() {
+            slots += Image::parse(&bytes).expect("it was just encoded").insns().len();
             let included = include(out, &format!("random-{number}"), &bytes);
             source += &format!("    ({included}, {expected:#x}),\n");
         }
-        source + "];\n"
+        source + &format!("];\n/// Slots of all of them.\npub static RANDOM_SLOTS: usize = {slots};\n")
     }
 
     /// Two programs that must be refused.

@@ -29,8 +29,18 @@ fn all(what: &str, units: u64) {
     let bench = [programs::BENCH_COUNT, programs::BENCH_HIST, programs::BENCH_RING];
     let random = programs::RANDOM.iter().map(|(image, _)| *image);
     let mut longest = 0;
-    for image in small.copied().chain(bench).chain(random) {
+    for image in small.copied().chain(bench) {
         longest = longest.max(measure("small", image, units).longest);
+    }
+    let mut instructions = 0;
+    for image in random {
+        let proof = measure("random", image, units);
+        longest = longest.max(proof.longest);
+        instructions += proof.instructions;
+    }
+    if units > 1 {
+        let per_slot = instructions / programs::RANDOM_SLOTS as u64;
+        row(format_args!("verify.target.per_slot.random"), per_slot, "insns");
     }
     row(format_args!("verify.target.longest_{what}.small"), longest, "insns");
     for (name, image, slots) in programs::HARD {
