@@ -11,9 +11,6 @@ use crate::store::State;
 use crate::tags::Test;
 use crate::value::{Kind, Region, Val};
 
-/// Chunks of stack up to which both outcomes are worked out in one unit.
-const CHUNKS_OF_BOTH: usize = 4;
-
 /// A comparison that was followed to its target, and not yet to the next instruction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Half {
@@ -57,7 +54,8 @@ impl<C: CostModel> Verifier<'_, '_, C> {
             }
         };
         let half = Half { taken, possible };
-        if usize::from(s.stack_len) > CHUNKS_OF_BOTH {
+        // What is linked may be all over the stack: the other outcome is the next unit's.
+        if s.stack_len > 0 {
             self.half = Some(half);
             return Ok(Flow::Half);
         }

@@ -8,6 +8,8 @@ use crate::store::{NIL, State};
 
 /// What joins states, or goes through all their values, counts as this many units.
 pub(crate) const HEAVY: u32 = 4;
+/// What a jump, call or exit counts as besides.
+const JUMP: u32 = 2;
 /// Stack chunks that a unit goes through.
 const STACK_CHUNKS_A_UNIT: u32 = 4;
 
@@ -28,7 +30,7 @@ impl<C: CostModel> Verifier<'_, '_, C> {
         if let Some(s) = &self.cur {
             let code = self.m.text.get(self.pc as usize).map_or(0, |slot| *slot as u8);
             // Jumps, calls and exits (RFC 9669 section 4.3): states fork, are narrowed, change frames.
-            return if matches!(code & 7, 5 | 6) { whole(s) } else { 1 };
+            return if matches!(code & 7, 5 | 6) { JUMP + whole(s) } else { 1 };
         }
         let act = self.act(self.top());
         let passed = act.batch == NIL && act.cursor >= act.end;
