@@ -73,9 +73,9 @@ fn probes_fire_on_four_cpus_at_once() {
 }
 
 /// Instructions of the longest verify step, over programs made to be hard (docs/VERIFIER.md).
-const VERIFY_STEP_MAX: u64 = 35_000;
+const VERIFY_STEP_MAX: u64 = 25_000;
 /// And over ordinary probes.
-const VERIFY_STEP_SMALL_MAX: u64 = 35_000;
+const VERIFY_STEP_SMALL_MAX: u64 = 25_000;
 
 #[test]
 fn a_proof_goes_in_short_steps() {
