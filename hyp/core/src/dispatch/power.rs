@@ -211,7 +211,10 @@ pub(super) fn stopped_elsewhere<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usiz
 /// The end of the VM's life and of its devices' interrupts; false if it is another CPU's to end, or has been ended.
 fn life<M: Machine>(cpu: &mut Cpu, m: &mut M, id: u8) -> bool {
     let mail = cpu.mail;
-    let here = mail.vm(id).and_then(|known| known.place(0)).is_some_and(|(cpu_of, _)| cpu_of == cpu.id);
+    let here = mail
+        .vm(id)
+        .and_then(|known| known.place(0))
+        .is_some_and(|(cpu_of, _)| cpu_of == cpu.id);
     let Some(vm) = cpu.vms.get_mut(usize::from(id)).filter(|vm| here && vm.alive) else {
         return false;
     };

@@ -25,7 +25,8 @@ impl<const N: usize> Ranges<N> {
     }
 
     pub fn used(&self) -> u32 {
-        self.taken.iter().take(self.count).map(|t| t.1).sum()
+        let pieces = self.taken.iter().enumerate();
+        pieces.take_while(|(i, _)| *i < self.count).map(|(_, t)| t.1).sum()
     }
 
     pub const fn peak(&self) -> u32 {
@@ -46,15 +47,21 @@ impl<const N: usize> Ranges<N> {
         (start, end.saturating_sub(start))
     }
 
+    /// Where a piece may begin, before each that is taken and behind the last. `N` is said, so that the turns are bounded.
+    fn places(&self) -> impl Iterator<Item = usize> + use<N> {
+        let count = self.count;
+        (0..N + 1).take_while(move |i| *i <= count)
+    }
+
     /// Takes the first gap of at least `len`. `None`: there is none, or `N` pieces are taken.
     pub fn take(&mut self, len: u32) -> Option<u32> {
-        let i = (0..=self.count).find(|i| self.gap(*i).1 >= len)?;
+        let i = self.places().find(|i| self.gap(*i).1 >= len)?;
         self.insert(i, self.gap(i).0, len)
     }
 
     /// Takes all of the largest gap.
     pub fn take_largest(&mut self) -> Option<(u32, u32)> {
-        let i = (0..=self.count).max_by_key(|i| self.gap(*i).1)?;
+        let i = self.places().max_by_key(|i| self.gap(*i).1)?;
         let (start, len) = self.gap(i);
         if len == 0 {
             return None;
@@ -81,7 +88,10 @@ impl<const N: usize> Ranges<N> {
 
     /// Shortens the piece at `start` to `len` (0 gives it back).
     pub fn shrink(&mut self, start: u32, len: u32) {
-        let Some(i) = (0..self.count).find(|i| self.taken.get(*i).is_some_and(|t| t.0 == start)) else {
+        let Some(i) = self
+            .places()
+            .find(|i| *i < self.count && self.taken.get(*i).is_some_and(|t| t.0 == start))
+        else {
             return;
         };
         if len == 0 {
