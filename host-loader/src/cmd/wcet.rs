@@ -21,7 +21,7 @@ const DISJUNCTS_AGAIN: usize = 160;
 /// What a bound rests on beside the bytes of the program.
 const ASSUMED: [&str; 3] = [
     "calls return to their caller, and code does not change",
-    "a local whose address never left the stack is not written through other pointers",
+    "a local whose address never left the stack, and a saved register, is not written through other pointers",
     "arguments and variables may hold anything; interrupts of the code itself are not counted",
 ];
 

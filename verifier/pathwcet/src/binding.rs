@@ -18,6 +18,7 @@ pub(crate) fn bare(state: &State, live: u64, symbols: &mut Symbols) -> Option<St
     (out.flags, out.derived, out.sums) = (Flags::Unknown, Sorted::new(), Sorted::new());
     (out.memory, out.sysregs) = (Sorted::new(), Sorted::new());
     out.escaped = false;
+    out.saved = Sorted::new();
     for (n, reg) in out.regs.iter_mut().enumerate() {
         if live >> n & 1 == 0 || SAVED.contains(&n) || reg.base != 0 {
             *reg = Value {

@@ -83,6 +83,11 @@ pub fn join(a: &State, b: &State, live: u64, symbols: &mut Symbols) -> State {
         stack: a.stack,
         ground: Rc::clone(&a.ground),
         escaped,
+        saved: {
+            let mut saved = a.saved.clone();
+            saved.retain(|offset, ()| b.saved.contains_key(offset));
+            saved
+        },
         collect_at: 0,
     };
     out.collect();
@@ -273,7 +278,8 @@ fn narrower(a: &State, b: &State) -> Vec<Sym> {
 /// Everything that `b` allows, `a` allows too, as far as registers in `live` go. Symbols are matched by position; a base
 /// of `a` may stand for one value.
 pub fn covers(a: &State, b: &State, live: u64) -> bool {
-    if b.escaped && !a.escaped || a.memory.len() > b.memory.len() {
+    let saved = || a.saved.is_shared(&b.saved) || a.saved.iter().all(|(o, ())| b.saved.contains_key(o));
+    if b.escaped && !a.escaped || a.memory.len() > b.memory.len() || !saved() {
         return false;
     }
     let mut cover = Cover {

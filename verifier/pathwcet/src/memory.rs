@@ -63,8 +63,10 @@ impl State {
         let sp = self.regs[31];
         if sp.base == self.stack && sp.index == 0 {
             let stack = self.stack;
+            let is_above = |offset: u64| (offset.wrapping_sub(sp.add) as i64) >= 0;
             self.memory
-                .retain(|(base, offset), _| *base != stack || (offset.wrapping_sub(sp.add) as i64) >= 0);
+                .retain(|(base, offset), _| *base != stack || is_above(*offset));
+            self.saved.retain(|offset, ()| is_above(*offset));
         }
     }
 
@@ -74,6 +76,7 @@ impl State {
             return;
         }
         let (stack, escaped) = (self.stack, self.escaped);
+        let saved = self.saved.clone();
         let ground = std::rc::Rc::clone(&self.ground);
         let known = hit.base == 0 || ground.apart.contains(&hit.base);
         let mut lost = false;
@@ -88,8 +91,8 @@ impl State {
             } else if known && (*base == 0 || ground.apart.contains(base)) {
                 true
             } else if *base == stack {
-                // The stack is reached only by stack addresses while none has escaped.
-                !escaped
+                // The stack is reached only by stack addresses while none has escaped; what procedures save, by none.
+                !escaped || saved.contains_key(offset)
             } else {
                 hit.base == stack && !escaped
             };

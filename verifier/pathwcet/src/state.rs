@@ -106,6 +106,8 @@ pub struct State {
     pub ground: Rc<Objects>,
     /// A stack address has gone to memory or been lost: stores through unknown pointers may hit the stack.
     pub escaped: bool,
+    /// Offsets on the stack where procedures have saved their callers' registers: no address of these is ever made.
+    pub saved: Sorted<u64, ()>,
     /// Symbols are looked through for forgotten ones when there are more than this.
     pub collect_at: usize,
 }
@@ -148,6 +150,7 @@ impl State {
             stack,
             ground: Rc::default(),
             escaped: false,
+            saved: Sorted::new(),
             collect_at: 0,
         }
     }

@@ -4,7 +4,7 @@ use super::summary::Summaries;
 use super::{ExploreError, is_panic};
 use crate::cfg::{Block, Cfg};
 use crate::elf::Image;
-use crate::inst::{Flow, Inst, Op, SP};
+use crate::inst::{Flow, Inst, Op, Operand, SP};
 use crate::live::{ARGUMENTS, live, uses_and_defs};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,8 @@ pub struct Graph {
     pub live: Vec<u64>,
     /// Loops whose bounds the program states: header → most times it is reached.
     pub stated: BTreeMap<usize, u32>,
+    /// Instructions at the beginning that save the caller's registers.
+    pub saves: BTreeSet<u64>,
 }
 
 /// The graphs of an image.
@@ -80,7 +82,13 @@ impl<'a> Graphs<'a> {
         })?;
         let live = live(&cfg, &mut |callee| self.arguments(callee, depth + 1));
         let stated = stated(&cfg, self.image);
-        let graph = Rc::new(Graph { cfg, live, stated });
+        let saves = saves(&cfg);
+        let graph = Rc::new(Graph {
+            cfg,
+            live,
+            stated,
+            saves,
+        });
         self.graphs.insert(function, Rc::clone(&graph));
         Ok(graph)
     }
@@ -103,6 +111,24 @@ impl<'a> Graphs<'a> {
         self.arguments.insert(function, found);
         found
     }
+}
+
+/// Stores of x19–x30 relative to the stack pointer, in the first block and before the registers are written.
+fn saves(cfg: &Cfg) -> BTreeSet<u64> {
+    let mut out = BTreeSet::new();
+    let mut left = CALLEE_SAVED;
+    for inst in cfg.blocks.first().map_or(&[][..], |b| &b.insts) {
+        if let Op::Store { rt, rt2, addr, size: 8 } = inst.op
+            && addr.base == SP
+            // Not where the pointer moves only after the store.
+            && addr.writeback.is_none_or(|by| addr.offset == Operand::Imm(by as u64))
+            && [Some(rt), rt2].into_iter().flatten().all(|r| r < 32 && left >> r & 1 == 1)
+        {
+            out.insert(inst.pc);
+        }
+        left &= !uses_and_defs(inst).1;
+    }
+    out
 }
 
 /// The header is reached once more than the body is passed.

@@ -59,6 +59,9 @@ impl Explorer<'_, '_> {
                     break;
                 }
                 self.execute(inst, &mut item)?;
+                if graph.saves.contains(&inst.pc) {
+                    self.save(inst, &mut item.state);
+                }
                 at += 1;
             }
             if alive && let Some(last) = block.last() {
@@ -107,6 +110,22 @@ impl Explorer<'_, '_> {
             item.classes = counted;
         }
         Ok(())
+    }
+
+    /// Notes where the caller's registers were just saved.
+    fn save(&mut self, inst: &Inst, state: &mut State) {
+        let Op::Store { rt2, addr, .. } = inst.op else { return };
+        // A new stack pointer is where the store went; else it is as far away as it was.
+        let at = match addr.writeback {
+            Some(_) => state.get(SP),
+            None => self.machine(state).address(addr),
+        };
+        if at.base == state.stack && at.index == 0 {
+            state.saved.insert(at.add, ());
+            if rt2.is_some() {
+                state.saved.insert(at.add.wrapping_add(8), ());
+            }
+        }
     }
 
     /// Address and bytes of an access to data.
