@@ -2,6 +2,7 @@
 //!
 //! The counter is the same for all VMs, so they agree on a time at which the workers begin.
 
+use hyp_abi::record::PathRecord;
 use hyp_abi::{Call, PathId, Status};
 use rt::buffer::{Buffer, Shared};
 use rt::hvc::{self, Refused};
@@ -89,6 +90,7 @@ pub fn observer() {
     expect!(timer::now_ns() < at(STORM_NS), "the observer is late");
     counts(&count, &output, &key, cpus, |n| n == CALLS);
     records(&ring, &mut output, cpus);
+    paths(&output, cpus, &mut again);
     patiently("unload", &mut again, || ring.unload());
     phase(STORM_NS);
     storm(&mut again);
@@ -128,6 +130,32 @@ fn counts(program: &Program, output: &Shared, key: &Shared, cpus: u64, good: imp
     );
     let folded = word(output.bytes(), 8);
     expect!(folded == all, "{folded} folded, {all} one by one");
+}
+
+/// The counts of the paths: of each CPU, of all together, and after a reset.
+fn paths(output: &Shared, cpus: u64, again: &mut u32) {
+    let psci = |of: u64, again: &mut u32| {
+        let len = output.len() as u64;
+        patiently("PathRead", again, || {
+            hvc::call(Call::PathRead, [of << 32, output.ipa(), len])
+        });
+        let at = PathId::Psci as usize * PathRecord::SIZE;
+        output
+            .bytes()
+            .get(at..)
+            .and_then(PathRecord::read)
+            .unwrap_or_default()
+            .count
+    };
+    for cpu in 1..cpus {
+        let count = psci(cpu + 1, again);
+        expect!(count >= CALLS, "{count} PSCI calls on CPU {cpu}");
+    }
+    let all = psci(0, again);
+    expect!(all >= CALLS * (cpus - 1), "{all} PSCI calls on all CPUs");
+    patiently("PathReset", again, || hvc::call(Call::PathReset, []));
+    let left = psci(0, again);
+    expect!(left == 0, "{left} PSCI calls after a reset");
 }
 
 /// Each CPU has its own ring, with records of its own VM only.

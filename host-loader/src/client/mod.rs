@@ -13,4 +13,4 @@ mod session;
 pub use error::{ClientError, path_name};
 pub use link::{Answer, Buffers, Client};
 pub use maps::{Entry, MapHandle, text};
-pub use session::{Loaded, Session};
+pub use session::{Filter, Loaded, Session};

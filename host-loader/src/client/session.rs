@@ -33,6 +33,27 @@ pub struct Loaded {
     pub maps: Vec<MapHandle>,
 }
 
+/// Whose events an attachment sees.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    /// Those of this VM.
+    pub vm: u32,
+    /// Those of this vCPU of it; of all its vCPUs without.
+    pub vcpu: Option<u32>,
+}
+
+impl Filter {
+    /// From `--vm` and `--vcpu`.
+    pub fn new(vm: Option<u32>, vcpu: Option<u32>) -> Option<Filter> {
+        vm.map(|vm| Filter { vm, vcpu })
+    }
+
+    /// As ProbeAttach takes it.
+    fn number(self) -> u64 {
+        u64::from(self.vm) | self.vcpu.map_or(0, |vcpu| u64::from(vcpu.saturating_add(1)) << 32)
+    }
+}
+
 /// Programs loaded together: those of one object share its maps.
 #[derive(Debug)]
 pub struct Session<'c> {
@@ -82,14 +103,14 @@ impl<'c> Session<'c> {
 }
 
 impl Client {
-    /// Attaches a program to a point, for events of one VM or of all. Gives the attachment.
-    pub fn attach(&mut self, handle: u64, point: &str, vm: Option<u32>) -> Result<u64, ClientError> {
+    /// Attaches a program to a point, for events that pass the filter or for all. Gives the attachment.
+    pub fn attach(&mut self, handle: u64, point: &str, only: Option<Filter>) -> Result<u64, ClientError> {
         let number = gnomon::point(&format!("probe/{point}")).map(|p| p as u64);
         let number = number.ok_or_else(|| ClientError::Image {
             program: point.into(),
             why: "no such point".into(),
         })?;
-        let filter = vm.map_or(FILTER_ANY, u64::from);
+        let filter = only.map_or(FILTER_ANY, Filter::number);
         Ok(self
             .call(Call::ProbeAttach, &[handle, number, filter], Buffers::default())?
             .x[1])

@@ -2,7 +2,7 @@
 
 use super::link::{LinkArgs, number};
 use crate::Status;
-use crate::client::{ClientError, path_name};
+use crate::client::{ClientError, Filter, path_name};
 
 /// Attach a loaded program to a point.
 ///
@@ -23,6 +23,9 @@ pub struct Args {
     /// See events of this VM only (its number).
     #[arg(long, value_name = "VM")]
     pub vm: Option<u32>,
+    /// See events of this vCPU of it only.
+    #[arg(long, value_name = "VCPU", requires = "vm")]
+    pub vcpu: Option<u32>,
     /// Put it in the place of this attachment, admitted as a difference.
     #[arg(long, value_name = "ATTACHMENT", value_parser = number, conflicts_with = "vm")]
     pub replace: Option<u64>,
@@ -39,7 +42,7 @@ pub fn run(args: Args) -> miette::Result<Status> {
     let mut client = args.link.connect()?;
     let answer = match args.replace {
         Some(attachment) => client.replace(attachment, args.handle),
-        None => client.attach(args.handle, &args.point, args.vm),
+        None => client.attach(args.handle, &args.point, Filter::new(args.vm, args.vcpu)),
     };
     match answer {
         Ok(attachment) if args.json => println!("{}", serde_json::json!({ "attachment": attachment })),

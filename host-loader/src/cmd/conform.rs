@@ -48,6 +48,9 @@ enum Unrunnable {
     NotHex { what: &'static str, digit: char },
     #[error("{what}: an odd number of hex digits")]
     Odd { what: &'static str },
+    #[error("no program")]
+    #[diagnostic(help("its hex digits are read from standard input: echo 'b7 00 00 00 2a 00 00 00 95 00 00 00 00 00 00 00' | gnomon conform"))]
+    NoProgram,
     #[error("the program's {bytes} bytes are not whole 8-byte slots")]
     NotSlots { bytes: usize },
     #[error("slot {pc} ({slot:016x}) is no instruction: {why:?}")]
@@ -84,7 +87,10 @@ fn bytes(what: &'static str, text: &str) -> Result<Vec<u8>, Unrunnable> {
 /// Slots of a program's bytes.
 fn slots(bytes: &[u8]) -> Result<Vec<u64>, Unrunnable> {
     let (whole, rest) = bytes.as_chunks::<8>();
-    if whole.is_empty() || !rest.is_empty() {
+    if bytes.is_empty() {
+        return Err(Unrunnable::NoProgram);
+    }
+    if !rest.is_empty() {
         return Err(Unrunnable::NotSlots { bytes: bytes.len() });
     }
     Ok(whole.iter().map(|slot| u64::from_le_bytes(*slot)).collect())
@@ -211,7 +217,10 @@ mod tests {
         ));
         assert!(matches!(bytes("memory", "012"), Err(Unrunnable::Odd { .. })));
         assert!(matches!(slots(&[0; 12]), Err(Unrunnable::NotSlots { bytes: 12 })));
-        assert!(matches!(slots(&[]), Err(Unrunnable::NotSlots { bytes: 0 })));
+        assert!(matches!(slots(&[]), Err(Unrunnable::NoProgram)));
+        assert_eq!(bytes("memory", " \n").unwrap(), [0; 0], "no memory is memory of no bytes");
+        let length = [0x0000_0000_0000_20bf, 0x95];
+        assert_eq!(interpret(&length, vec![], 10).unwrap(), 0, "r2 is the memory's length");
         assert!(matches!(
             interpret(&[0xff], vec![], 10),
             Err(Unrunnable::BadSlot { pc: 0, .. })

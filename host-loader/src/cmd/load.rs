@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::check::{Checked, check};
 use super::link::LinkArgs;
 use crate::Status;
-use crate::client::{ClientError, Loaded, Session};
+use crate::client::{ClientError, Filter, Loaded, Session};
 use crate::env;
 use crate::obj::{Object, Program};
 use crate::render::admission::{RefusalRow, Refused, explain};
@@ -40,6 +40,9 @@ pub struct Args {
     /// See events of this VM only (its number); without it, of all that the monitor has a right to.
     #[arg(long, value_name = "VM", requires = "attach")]
     pub vm: Option<u32>,
+    /// See events of this vCPU of it only.
+    #[arg(long, value_name = "VCPU", requires = "vm")]
+    pub vcpu: Option<u32>,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -84,14 +87,14 @@ pub fn run(args: Args) -> miette::Result<Status> {
         return Err(miette::miette!("the object has no program of that name"));
     }
     let mut client = args.link.connect()?;
-    let attach = args.attach.then_some(args.vm);
+    let attach = args.attach.then_some(Filter::new(args.vm, args.vcpu));
     let outcome = verify::with_stack(|| load_all(&mut client, &object, &programs, attach))?;
     let refused = !outcome.refused.is_empty();
     print(outcome, args.json);
     Ok(if refused { Status::Refused } else { Status::Ok })
 }
 
-/// Loads programs of one object; `attach` says whether to attach them, and for which VM. A program that is refused is
+/// Loads programs of one object; `attach` says whether to attach them, and for whose events. A program that is refused is
 /// unloaded and does not stop the others.
 ///
 /// # Errors
@@ -100,7 +103,7 @@ pub fn load_all(
     client: &mut crate::client::Client,
     object: &Object,
     programs: &[&Program],
-    attach: Option<Option<u32>>,
+    attach: Option<Option<Filter>>,
 ) -> miette::Result<Outcome> {
     let mut outcome = Outcome::default();
     let mut session = Session::new(client);
@@ -122,17 +125,17 @@ fn load_one(
     session: &mut Session<'_>,
     object: &Object,
     checked: &Checked<'_>,
-    attach: Option<Option<u32>>,
+    attach: Option<Option<Filter>>,
 ) -> miette::Result<Result<Attached, Refused>> {
     let loaded = match session.load(object, checked.program) {
         Ok(loaded) => loaded,
         Err(e @ ClientError::Refused { .. }) => return Ok(Err(explain(checked, &e, None))),
         Err(e) => return Err(e.into()),
     };
-    let Some(vm) = attach else {
+    let Some(only) = attach else {
         return Ok(Ok((loaded, None)));
     };
-    match session.client.attach(loaded.handle, &loaded.point, vm) {
+    match session.client.attach(loaded.handle, &loaded.point, only) {
         Ok(attachment) => Ok(Ok((loaded, Some(attachment)))),
         Err(e @ ClientError::Refused { .. }) => {
             session.client.unload(loaded.handle)?;

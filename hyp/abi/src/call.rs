@@ -89,7 +89,7 @@ calls! {
     /// x1 = handle, x2 = map index | CPU << 32, x3 = IPA, x4 = bytes → x1 = bytes written (records: len u32, pad u32, data padded to 8), x2 = records lost since the last read.
     RingRead = 0x36, "ring_read";
 
-    /// x1 = first path, x2 = IPA, x3 = bytes → x1 = next path ([`CURSOR_END`]), x2 = [`crate::record::PathRecord`]s written.
+    /// x1 = first path | (CPU + 1) << 32, 0 there for all of them together, x2 = IPA, x3 = bytes → x1 = next path, likewise ([`CURSOR_END`]), x2 = [`crate::record::PathRecord`]s written.
     PathRead = 0x40, "path_read";
     /// x1 = IPA, x2 = bytes → x1 = bytes of defmt frames written, x2 = frames lost since the last read.
     LogRead = 0x41, "log_read";
@@ -97,9 +97,9 @@ calls! {
     PoolRead = 0x42, "pool_read";
     /// x1 = first VM, x2 = IPA, x3 = bytes → x1 = next, x2 = [`crate::record::VmRecord`]s written.
     VmRead = 0x43, "vm_read";
-    /// Clears count, min, max and sum of every path.
+    /// Clears count, min, max and sum of every path, on every CPU.
     PathReset = 0x44, "path_reset";
-    /// x1 = path, x2 = IPA of a [`crate::record::PathPeak`], x3 = bytes.
+    /// x1 = path, x2 = IPA of a [`crate::record::PathPeak`] of the CPU that asks, x3 = bytes.
     PathPeak = 0x45, "path_peak";
 }
 

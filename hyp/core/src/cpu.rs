@@ -59,6 +59,18 @@ impl PathStat {
         }
     }
 
+    /// With what another CPU has counted of the same path.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        let min = self.min.min(other.min);
+        Self {
+            count: self.count + other.count,
+            sum: self.sum.wrapping_add(other.sum),
+            min,
+            span: self.max().max(other.max()).saturating_sub(min),
+        }
+    }
+
     /// Counts one exit. *Hot*: eight instructions. True if it is a new extreme: [`PathStat::extreme`] takes it.
     #[inline(always)]
     #[must_use]
@@ -248,6 +260,8 @@ pub struct Cpu {
     pub focus: u8,
     /// The system has several CPUs.
     pub several: bool,
+    /// Which [`crate::report::Reports::reset`] its counts are since.
+    pub resets: u64,
     /// The last VM of the system has stopped here.
     pub off: bool,
     /// Words from and to the other CPUs.
@@ -292,6 +306,7 @@ impl Cpu {
             peaks: [NO_PEAK; PathId::COUNT],
             id: 0,
             several: false,
+            resets: 0,
             off: false,
             mail: &MAIL,
         }
@@ -310,6 +325,12 @@ impl Cpu {
     #[must_use]
     pub fn note(&mut self, path: PathId, spent: u32) -> bool {
         self.paths.get_mut(path as usize).is_some_and(|stat| stat.add(spent))
+    }
+
+    /// Forgets what was counted of paths.
+    pub fn clear_paths(&mut self) {
+        self.paths = [PathStat::new(); PathId::COUNT];
+        self.peaks = [NO_PEAK; PathId::COUNT];
     }
 
     /// Adds a VM's vCPU to the run queue: it starts at the VM's entry.

@@ -19,6 +19,16 @@ pub struct Epoch(u64);
 impl Epoch {
     /// Before any change.
     pub const ZERO: Self = Self(0);
+
+    /// Its number: at least 1 for a period that was begun.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The period of this number; 0 is none.
+    pub fn from_number(number: u64) -> Option<Self> {
+        (number != 0).then_some(Self(number))
+    }
 }
 
 /// Periods, and how far each CPU has come.
@@ -63,9 +73,9 @@ impl<W: Word> Grace<W> {
         Epoch(self.begun.load(Ordering::Relaxed).wrapping_add(1))
     }
 
-    /// The period begun last.
+    /// The period begun last. Its changes are in memory; a CPU that passes it synchronises its context after asking for it.
     pub fn last(&self) -> Epoch {
-        Epoch(self.begun.load(Ordering::Relaxed))
+        Epoch(self.begun.load(Ordering::Acquire))
     }
 
     /// All is patched.
@@ -73,10 +83,10 @@ impl<W: Word> Grace<W> {
         self.begun.store(self.next().0, Ordering::Release);
     }
 
-    /// CPU `cpu` is in no probe, and has synchronised its context since it last was.
-    pub fn pass(&self, cpu: u32) {
+    /// CPU `cpu` is in no probe, and what it executes from now on it has fetched since `epoch`, which was the last one.
+    pub fn pass(&self, cpu: u32, epoch: Epoch) {
         if let Some(passed) = self.passed.get(cpu as usize) {
-            passed.store(self.begun.load(Ordering::Acquire), Ordering::Release);
+            passed.store(epoch.0, Ordering::Release);
         }
     }
 
@@ -121,20 +131,20 @@ mod tests {
         let grace = Grace::new();
         grace.start(3);
         let first = grace.next();
-        grace.pass(1);
+        grace.pass(1, grace.last());
         assert!(grace.has_passed(1));
         grace.period();
         assert!(!grace.has_passed(1));
         assert_eq!(grace.inside(0, first), 0b110, "what passed before does not count");
-        grace.pass(1);
+        grace.pass(1, grace.last());
         assert_eq!(grace.inside(0, first), 0b100);
         assert_eq!(grace.inside(2, first), 0b001, "nor does who began it, for another");
-        grace.pass(2);
+        grace.pass(2, grace.last());
         assert!(grace.over(0, first));
         let second = grace.next();
         grace.period();
         assert!(grace.over(0, first) && !grace.over(0, second));
-        grace.pass(CPUS_MAX as u32);
+        grace.pass(CPUS_MAX as u32, grace.last());
     }
 }
 
@@ -210,7 +220,7 @@ mod model {
                 let system = system.clone();
                 thread::spawn(move || {
                     system.stay();
-                    system.grace.pass(1);
+                    system.grace.pass(1, system.grace.last());
                     system.stay();
                 })
             };

@@ -32,6 +32,7 @@ pub mod pl011;
 pub mod pmu;
 pub mod probe;
 pub mod psci;
+pub mod report;
 pub mod sched;
 pub mod stage2;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use hyp_abi::{CPUS_MAX, VMS_MAX};
 
 use crate::grace::Grace;
 use crate::psci::Power;
+use crate::report::Reports;
 use crate::sched::SLOTS;
 
 /// vCPUs of one VM: bits of the words here, and what one target list of an SGI reaches (16).
@@ -109,6 +110,8 @@ pub struct Mail {
     left: AtomicU32,
     /// When the CPUs have left probes.
     pub grace: Grace,
+    /// What they have counted.
+    pub reports: Reports,
 }
 
 /// Of the running system.
@@ -137,6 +140,7 @@ impl Mail {
             alive: AtomicU32::new(0),
             left: AtomicU32::new(0),
             grace: Grace::new(),
+            reports: Reports::new(),
         }
     }
 

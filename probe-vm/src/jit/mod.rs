@@ -6,7 +6,8 @@
 //! it is given and each slot costs a bounded amount (at most [`SLOT_WORDS_MAX`] words).
 //!
 //! Compiled code is called as `extern "C" fn(context: *const u8) -> u64` and keeps to the procedure call standard
-//! (AAPCS64). It reads no memory but what the program was proven to access and the per-CPU block of [`CpuLink`].
+//! (AAPCS64), or is branched to by a probe point, as [`Entry::Point`] says. It accesses no memory but what the program was
+//! proven to access, its stack, and this CPU's block: its number ([`CpuLink`]) and the context of firings ([`ContextLink`]).
 
 pub mod a64;
 pub mod chain;

@@ -4,9 +4,12 @@ use hyp_abi::call::CURSOR_END;
 use hyp_abi::record::{PathPeak, PathRecord, StopCause};
 use hyp_abi::{ABI_VERSION, Call, PathId, Rights, Status};
 
+use super::gather::{counted, gather};
 use super::{Machine, ipc, power, smp};
-use crate::cpu::{Cpu, NO_PEAK, PathStat};
+use crate::cpu::{Cpu, PathStat};
+use crate::grace::Epoch;
 use crate::psci;
+use crate::report::Question;
 
 /// Calls that need memory or devices of `hyp-el2`: probes and maps.
 pub trait Services<M> {
@@ -14,6 +17,8 @@ pub trait Services<M> {
     fn serve(&mut self, cpu: &mut Cpu, m: &mut M, call: Call, x: [u64; 6]) -> [u64; 7];
     /// These VMs, as bits, have stopped: their probes and maps go, now or when no CPU is in the way any more.
     fn stopped(&mut self, cpu: &Cpu, m: &mut M, vms: u32);
+    /// Begins a grace period; `None` while another CPU may.
+    fn begin_period(&mut self) -> Option<Epoch>;
     /// What admission knows of a path; `None` while another CPU changes it.
     fn path_budget(&self, path: PathId) -> Option<PathBudget>;
     /// Observation begins anew: what was attached before is forgotten. False while another CPU changes it.
@@ -244,13 +249,16 @@ fn stats<M: Machine, S: Services<M>>(
     if !vm.rights.contains(needed) {
         return refuse(Status::Denied, needed.bits().into());
     }
+    let vm_id = vm.id;
     match call {
         Call::PathReset => {
+            if let Err(inside) = gather(cpu, m, vm_id, Question::Reset, || services.begin_period()) {
+                return refuse(Status::Again, inside);
+            }
             if !services.forget() {
                 return refuse(Status::Again, 0);
             }
-            cpu.paths = [PathStat::new(); PathId::COUNT];
-            cpu.peaks = [NO_PEAK; PathId::COUNT];
+            cpu.clear_paths();
             [0, x[0], x[1]]
         }
         Call::LogRead => {
@@ -269,7 +277,15 @@ fn stats<M: Machine, S: Services<M>>(
             vms(cpu, m, slot, x)
         }
         Call::PathPeak => peak(cpu, m, slot, x),
-        _ => paths(cpu, m, services, slot, x),
+        _ => {
+            // The first of a read: all CPUs say what they have counted.
+            if x[0] as u32 == 0
+                && let Err(inside) = gather(cpu, m, vm_id, Question::Read, || services.begin_period())
+            {
+                return refuse(Status::Again, inside);
+            }
+            paths(cpu, m, services, slot, x)
+        }
     }
 }
 
@@ -345,14 +361,13 @@ fn paths<M: Machine, S: Services<M>>(cpu: &Cpu, m: &mut M, services: &S, slot: u
     let size = PathRecord::SIZE as u64;
     let room = (x[2] / size).min(PathId::COUNT as u64);
     let mut written = 0;
-    let mut next = x[0];
+    // The upper half: one more than the CPU, or 0 for all of them.
+    let (mut next, of) = (x[0] & 0xffff_ffff, x[0] >> 32);
     for _ in 0..room {
         let Some(path) = u32::try_from(next).ok().and_then(PathId::from_number) else {
             break;
         };
-        let Some(stat) = cpu.paths.get(path as usize) else {
-            break;
-        };
+        let stat = &counted(cpu, path, of);
         let pa = match vm.buffer(x[1].wrapping_add(written * size), size) {
             Ok(pa) => pa,
             Err(bad) => return refuse(Status::BadAddress, bad),
@@ -368,9 +383,11 @@ fn paths<M: Machine, S: Services<M>>(cpu: &Cpu, m: &mut M, services: &S, slot: u
         written += 1;
         next += 1;
     }
-    if next >= PathId::COUNT as u64 {
-        next = CURSOR_END;
-    }
+    let next = if next >= PathId::COUNT as u64 {
+        CURSOR_END
+    } else {
+        of << 32 | next
+    };
     [0, next, written]
 }
 

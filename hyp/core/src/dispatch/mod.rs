@@ -8,6 +8,7 @@
 
 pub mod direct;
 pub mod fast;
+pub mod gather;
 pub mod hypercall;
 mod idregs;
 mod ipc;
@@ -16,7 +17,7 @@ pub mod peak;
 mod power;
 mod restart;
 pub mod slow;
-mod smp;
+pub mod smp;
 #[cfg(test)]
 mod tests;
 

@@ -74,11 +74,27 @@ pub(super) fn raise_all<M: Machine>(vm: &mut Vm, m: &mut M, bits: u32, loaded: b
     }
 }
 
+/// This CPU is in no probe: says so, and what it has counted if anybody may want to know.
+pub fn pass<M: Machine>(cpu: &mut Cpu, m: &M) {
+    let (mail, me) = (cpu.mail, cpu.id);
+    if mail.grace.has_passed(me) {
+        return;
+    }
+    let epoch = mail.grace.last();
+    m.synchronise();
+    let resets = mail.reports.resets();
+    if cpu.resets != resets {
+        cpu.resets = resets;
+        cpu.clear_paths();
+    }
+    mail.reports.publish(me, &cpu.paths);
+    mail.grace.pass(me, epoch);
+}
+
 /// Another CPU's interrupt: takes all that came.
 pub(super) fn receive<M: Machine>(cpu: &mut Cpu, m: &mut M) {
     let (mail, me) = (cpu.mail, cpu.id);
-    m.synchronise();
-    mail.grace.pass(me);
+    pass(cpu, m);
     // Perhaps this CPU was the last in the way.
     cpu.hazard |= mail.left();
     let mut slots = mail.take_slots(me);

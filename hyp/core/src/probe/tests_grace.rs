@@ -21,19 +21,19 @@ fn nothing_is_taken_from_under_another_cpu() {
     again(s.attach(SELF, b, FILTER_ANY).map(drop));
     again(s.probes.detach(SELF, first.id, &mut s.admission).map(drop));
     again(s.probes.replace(SELF, first.id, b, &mut s.admission, &[]).map(drop));
-    grace.pass(1);
+    grace.pass(1, grace.last());
     let second = s.probes.replace(SELF, first.id, b, &mut s.admission, &[]).unwrap();
     grace.period();
     again(s.probes.unload(SELF, a));
     refused(s.probes.unload(SELF, b), Status::Busy, &[]);
-    grace.pass(1);
+    grace.pass(1, grace.last());
     s.probes.unload(SELF, a).unwrap();
     s.probes.detach(SELF, second.id, &mut s.admission).unwrap();
-    grace.pass(1);
+    grace.pass(1, grace.last());
     again(s.probes.unload(SELF, b));
     grace.period();
     again(s.probes.unload(SELF, b));
-    grace.pass(1);
+    grace.pass(1, grace.last());
     s.probes.unload(SELF, b).unwrap();
 }
 
@@ -48,7 +48,7 @@ fn a_stopped_vm_is_cleared_away_when_the_others_have_passed() {
     let mmio = 1 << PointId::Mmio as u32;
     let none = Disarmed::default();
     assert_eq!(s.probes.vm_stopped(0, SELF.vm, &mut s.admission), none);
-    grace.pass(1);
+    grace.pass(1, grace.last());
     let disarmed = Disarmed {
         changed: mmio,
         off: mmio,
@@ -58,7 +58,7 @@ fn a_stopped_vm_is_cleared_away_when_the_others_have_passed() {
     grace.period();
     assert_eq!(s.probes.vm_stopped(0, SELF.vm, &mut s.admission), none);
     assert_eq!(s.probes.pool(Pool::Programs).unwrap().0, 1);
-    grace.pass(1);
+    grace.pass(1, grace.last());
     let gone = Disarmed { done: true, ..none };
     assert_eq!(s.probes.vm_stopped(0, SELF.vm, &mut s.admission), gone);
     assert_eq!(s.probes.pool(Pool::Programs).unwrap().0, 0);

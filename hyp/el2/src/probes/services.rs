@@ -5,8 +5,11 @@ use hyp_abi::record::{MapInfo, Pool, PoolRecord, ProgramInfo};
 use hyp_abi::{Call, PathId, Status};
 use hyp_core::admit::Basis;
 use hyp_core::cpu::{Cpu, Vm};
-use hyp_core::dispatch::{Machine, PathBudget, Services};
+use hyp_core::dispatch::gather::{counted, gather};
+use hyp_core::dispatch::{Machine, PathBudget, Services, smp};
+use hyp_core::grace::Epoch;
 use hyp_core::mail::MAIL;
+use hyp_core::report::Question;
 use hyp_core::probe::{Caller, Probes, Refused};
 use hyp_core::probe_vm::maps::{MapError, ReadMode, UpdateFlag};
 use hyp_core::probe_vm::points::PointId;
@@ -45,6 +48,13 @@ impl Services<Board> for Probing {
             }
         };
         [x0, a, b, c, d, e, f]
+    }
+
+    fn begin_period(&mut self) -> Option<Epoch> {
+        let _turn = Turn::try_take()?;
+        let epoch = MAIL.grace.next();
+        MAIL.grace.period();
+        Some(epoch)
     }
 
     fn path_budget(&self, path: PathId) -> Option<PathBudget> {
@@ -130,9 +140,8 @@ fn now_ns() -> u64 {
 fn serve(cpu: &mut Cpu, board: &mut Board, store: &mut Store, call: Call, x: [u64; 6]) -> Answer {
     let slot = cpu.loaded;
     // Here nothing of a probe is under way on this CPU.
-    board.synchronise();
-    MAIL.grace.pass(cpu.id);
-    observe(cpu, store);
+    smp::pass(cpu, board);
+    observe(cpu, store, u64::from(cpu.id) + 1);
     let vm = cpu.vms.get(slot as usize).ok_or(Refused::new(Status::NotFound))?;
     let caller = Caller {
         vm: vm.id.into(),
@@ -142,6 +151,17 @@ fn serve(cpu: &mut Cpu, board: &mut Board, store: &mut Store, call: Call, x: [u6
     if MAIL.left() >> caller.vm & 1 != 0 {
         // Its former life is not cleared away.
         return Err(Refused::with(Status::Again, &[0]));
+    }
+    if call == Call::ProbeAttach && store.admission.is_unloaded() {
+        // What paths take without probes counts from every CPU.
+        let period = || {
+            let epoch = MAIL.grace.next();
+            MAIL.grace.period();
+            Some(epoch)
+        };
+        gather(cpu, board, vm.id, Question::Attach, period)
+            .map_err(|inside| Refused::with(Status::Again, &[inside]))?;
+        observe(cpu, store, ALL);
     }
     match call {
         Call::ProbeStage | Call::ProbeVerify | Call::ProbeCompile => build(vm, caller, store, call, x),
@@ -174,11 +194,14 @@ const fn kept(x: [u64; 6]) -> [u64; 6] {
     x
 }
 
-/// While no probe is attached, what was counted is of the paths alone.
-fn observe(cpu: &Cpu, store: &mut Store) {
+/// All CPUs.
+const ALL: u64 = 0;
+
+/// While no probe is attached, what was counted, by the CPU of number `of` − 1 or by all, is of the paths alone.
+fn observe(cpu: &Cpu, store: &mut Store, of: u64) {
     if store.admission.is_unloaded() {
-        for (path, stat) in PathId::ALL.iter().zip(&cpu.paths) {
-            store.admission.observe(*path, stat.max().into());
+        for path in PathId::ALL {
+            store.admission.observe(*path, counted(cpu, *path, of).max().into());
         }
     }
 }

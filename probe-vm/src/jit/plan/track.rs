@@ -1,4 +1,4 @@
-//! What is in r1 and r2 when a lookup is called: its map, and where its key came from.
+//! What is in the argument registers when a helper is called: a lookup's map and where its key came from, and constants.
 
 use super::{Decoded, HOLE, KEY_KNOWN, Key, LOOKBACK_MAX, MERGED, Plan, Stored, UNUSED};
 use verifier::insn::{AluOp, Imm64, Insn, Op, Operand, Size, Width};
@@ -10,10 +10,14 @@ fn key_of(insn: &Insn, operand: Operand) -> Key {
     }
 }
 
+/// Whether what is known of registers ends here.
+const fn moves_control(insn: &Insn) -> bool {
+    matches!(insn.op, Op::Call(_) | Op::Jump { .. } | Op::Goto { .. } | Op::Exit)
+}
+
 impl Plan<'_> {
     /// Follows the key of a coming lookup: stored to the stack, its address put into r2.
     pub(super) fn track_key(&mut self, pc: u32, insn: &Insn) {
-        let moves_control = matches!(insn.op, Op::Call(_) | Op::Jump { .. } | Op::Goto { .. } | Op::Exit);
         let makes_address = matches!(
             insn.op,
             Op::Alu {
@@ -27,7 +31,7 @@ impl Plan<'_> {
                 .is_some_and(|(at, p)| p.src == 10 && self.flag(at, MERGED));
         if makes_address {
             self.stack_in_r2 = Some((pc, insn.imm));
-        } else if moves_control || insn.dst == 2 || insn.src == 2 {
+        } else if moves_control(insn) || insn.dst == 2 || insn.src == 2 {
             self.stack_in_r2 = None;
         }
         // The map's own `lddw` of r1 is not emitted, so a key in r1 survives it; an earlier one is emitted.
@@ -78,7 +82,7 @@ impl Plan<'_> {
 
     /// Follows constants in argument registers that nothing has read yet.
     pub(super) fn track_constants(&mut self, pc: u32, insn: &Insn) {
-        if matches!(insn.op, Op::Call(_) | Op::Jump { .. } | Op::Goto { .. } | Op::Exit) {
+        if moves_control(insn) {
             self.constants = Default::default();
             return;
         }
@@ -126,10 +130,9 @@ impl Plan<'_> {
             self.map_in_r1 = Some((pc, index));
             return;
         }
-        let moves_control = matches!(insn.op, Op::Call(_) | Op::Jump { .. } | Op::Goto { .. } | Op::Exit);
         let too_far = self.map_in_r1.is_some_and(|(at, _)| pc - at > LOOKBACK_MAX);
         // `dst` and `src` are 0 where an instruction does not have them.
-        if moves_control || too_far || insn.dst == 1 || insn.src == 1 {
+        if moves_control(insn) || too_far || insn.dst == 1 || insn.src == 1 {
             if self.map_in_r1.take().is_some() && self.stored.is_some_and(|s| s.key == Key::Reg(1)) {
                 // That `lddw` will be emitted after all, over the key.
                 self.stored = None;

@@ -217,6 +217,9 @@ impl Services<Board> for Probes {
         [0, 101, 102, 103, 104, 105, 106]
     }
     fn stopped(&mut self, _: &Cpu, _: &mut Board, _: u32) {}
+    fn begin_period(&mut self) -> Option<crate::grace::Epoch> {
+        Some(crate::grace::Epoch::ZERO)
+    }
     fn path_budget(&self, path: PathId) -> Option<PathBudget> {
         Some(PathBudget {
             own: path as u64 + 1,

@@ -155,7 +155,7 @@ fn sgis_from_elsewhere_are_taken_by_the_fast_part_unless_more_came() {
     mail.send_sgis(0, 16, 1 << 4);
     mail.grace.period();
     assert!(!take(&mut s), "somebody waits for this CPU to pass");
-    mail.grace.pass(0);
+    mail.grace.pass(0, mail.grace.last());
     mail.leave(1);
     assert!(!take(&mut s), "a VM has left probes");
     mail.cleared(1);
