@@ -273,7 +273,7 @@ const ANY: MapKind = MapKind(0);
 pub static HELPER_TIMES: [HelperTime; 10] = [
     time(helper::MAP_LOOKUP, ANY, 290, 27, 0),
     time(helper::MAP_UPDATE, ANY, 620, 40, 14),
-    time(helper::MAP_UPDATE, MapKind::PERCPU_HASH, 900, 40, 80),
+    time(helper::MAP_UPDATE, MapKind::PERCPU_HASH, 900, 40, 84),
     time(helper::MAP_DELETE, ANY, 410, 27, 0),
     time(helper::TRACE_PRINTK, ANY, 3_700, 0, 0),
     time(helper::RING_OUTPUT, ANY, 120, 0, 14),

@@ -120,3 +120,43 @@ impl Default for Reports {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_waits_for_its_period_and_is_forgotten() {
+        let reports = Reports::new();
+        let epoch = Epoch::from_number(3);
+        reports.ask(1, Question::Read, epoch, 100);
+        assert_eq!(reports.asked(1, Question::Read, 200), epoch);
+        assert_eq!(reports.asked(1, Question::Reset, 200), None);
+        assert_eq!(reports.asked(2, Question::Read, 200), None);
+        assert_eq!(reports.asked(1, Question::Read, 100 + FORGOTTEN_NS), None);
+        reports.ask(1, Question::Read, None, 200);
+        assert_eq!(reports.asked(1, Question::Read, 200), None);
+    }
+
+    #[test]
+    fn copies_add_up() {
+        let reports = Reports::new();
+        let mut paths = [PathStat::new(); PathId::COUNT];
+        let wfi = PathId::Wfi as usize;
+        for spent in [40, 60] {
+            if paths[wfi].add(spent) {
+                paths[wfi].extreme(spent);
+            }
+        }
+        reports.publish(1, &paths);
+        assert_eq!(reports.of(1, PathId::Wfi), paths[wfi]);
+        assert_eq!(reports.of(0, PathId::Wfi), PathStat::new());
+        let mut mine = PathStat::new();
+        if mine.add(90) {
+            mine.extreme(90);
+        }
+        let all = mine.with(reports.of(1, PathId::Wfi)).with(PathStat::new());
+        assert_eq!((all.count, all.sum, all.min, all.max()), (3, 190, 40, 90));
+        assert_eq!(PathStat::new().with(PathStat::new()), PathStat::new());
+    }
+}
