@@ -9,10 +9,10 @@ use hyp_core::dispatch::gather::{counted, gather};
 use hyp_core::dispatch::{Machine, PathBudget, Services, smp};
 use hyp_core::grace::Epoch;
 use hyp_core::mail::MAIL;
-use hyp_core::report::Question;
 use hyp_core::probe::{Caller, Probes, Refused};
 use hyp_core::probe_vm::maps::{MapError, ReadMode, UpdateFlag};
 use hyp_core::probe_vm::points::PointId;
+use hyp_core::report::Question;
 
 use super::code::{Code, Pages};
 use super::fire;
