@@ -47,18 +47,8 @@ pub fn join(a: &State, b: &State, live: u64, symbols: &mut Symbols) -> State {
         .iter()
         .filter_map(|(key, x)| Some((*key, join.value(*x, *b.sysregs.get(key)?))))
         .collect();
-    let derived = a
-        .derived
-        .iter()
-        .filter(|(k, v)| b.derived.get(k) == Some(v))
-        .map(|(k, v)| (*k, *v))
-        .collect();
-    let sums = a
-        .sums
-        .iter()
-        .filter(|(k, v)| b.sums.get(k) == Some(v))
-        .map(|(k, v)| (*k, *v))
-        .collect();
+    let derived = common(&a.derived, &b.derived);
+    let sums = common(&a.sums, &b.sums);
     let flags = if live & FLAGS == 0 {
         Flags::Unknown
     } else {
@@ -83,15 +73,18 @@ pub fn join(a: &State, b: &State, live: u64, symbols: &mut Symbols) -> State {
         stack: a.stack,
         ground: Rc::clone(&a.ground),
         escaped,
-        saved: {
-            let mut saved = a.saved.clone();
-            saved.retain(|offset, ()| b.saved.contains_key(offset));
-            saved
-        },
+        saved: common(&a.saved, &b.saved),
         collect_at: 0,
     };
     out.collect();
     out
+}
+
+/// Entries that both have.
+fn common<K: Ord + Copy, V: Copy + PartialEq>(a: &Sorted<K, V>, b: &Sorted<K, V>) -> Sorted<K, V> {
+    let mut both = a.clone();
+    both.retain(|k, v| b.get(k) == Some(v));
+    both
 }
 
 impl Join<'_> {
