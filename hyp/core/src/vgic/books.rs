@@ -3,39 +3,39 @@
 //! Nothing here walks over interrupts: state is words of 32 bits, and loops are over the list registers or over the words. So every call takes
 //! about as long as any other of its kind, whatever a guest has made pending.
 
-use super::lr::{Lr, LrFile, hcr};
+use super::lr::{Lr, LrFile};
 use super::word::Word;
 use super::{LRS_MAX, WORDS, split};
 
 /// No list register: a bit of ICH_ELRSR_EL2, widened, that is always 0.
 const NO_LR: u8 = 63;
 /// Words of which [`WORDS`] exist, so that an index needs a mask only.
-const WORD_SLOTS: usize = 16;
+pub(super) const WORD_SLOTS: usize = 16;
 const _: () = assert!(WORDS <= WORD_SLOTS);
 
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub(super) struct Books {
     /// List registers with an entry in `id_of`.
-    used: u32,
+    pub(super) used: u32,
     /// Managed bits of ICH_HCR_EL2 as last written.
-    control: u32,
+    pub(super) control: u32,
     /// Private interrupts that may go straight to a list register: enabled, not active here, group on, and nothing waits.
-    open: u32,
+    pub(super) open: u32,
     /// The same, whether or not something waits.
-    able: u32,
+    pub(super) able: u32,
     /// Words, as bits, that may have a deliverable interrupt without a list register. None other has.
-    maybe: u32,
+    pub(super) maybe: u32,
     /// Words, as bits, that have an active interrupt without a list register.
-    parked: u32,
+    pub(super) parked: u32,
     /// GICD_CTLR's enables: group 0 (bit 0) and 1 (bit 1).
-    groups: u32,
-    id_of: [u16; LRS_MAX],
+    pub(super) groups: u32,
+    pub(super) id_of: [u16; LRS_MAX],
     /// List register used last for each private interrupt, or [`NO_LR`]. It may have become empty since.
-    lr_of: [u8; 32],
+    pub(super) lr_of: [u8; 32],
     /// List-register value of each private interrupt, pending.
-    own: [Lr; 32],
-    words: [Word; WORD_SLOTS],
+    pub(super) own: [Lr; 32],
+    pub(super) words: [Word; WORD_SLOTS],
 }
 
 impl Books {
@@ -106,7 +106,7 @@ impl Books {
 
     /// Interrupts of word `w` that a list register holds now, as bits; `empty` is ICH_ELRSR_EL2.
     #[inline]
-    fn held(&self, w: usize, empty: u32) -> u32 {
+    pub(super) fn held(&self, w: usize, empty: u32) -> u32 {
         let live = self.used & !empty;
         let mut bits = 0;
         for (n, id) in self.id_of.iter().enumerate() {
@@ -152,7 +152,7 @@ impl Books {
 
     /// Those of word `w` that are deliverable and their group is on.
     #[inline]
-    fn ready(&self, w: usize) -> u32 {
+    pub(super) fn ready(&self, w: usize) -> u32 {
         let word = self.word(w);
         word.deliverable() & word.of_groups(self.groups)
     }
@@ -230,13 +230,13 @@ impl Books {
 
     /// One of the `empty` list registers: rather one that no interrupt used last, so that each keeps its own.
     #[inline]
-    fn choose(&self, empty: u32) -> usize {
+    pub(super) fn choose(&self, empty: u32) -> usize {
         let unused = empty & !self.used;
         (if unused != 0 { unused } else { empty }).trailing_zeros() as usize % LRS_MAX
     }
 
     /// Puts `intid` into the empty list register `n`.
-    fn place<L: LrFile>(&mut self, intid: u32, n: usize, lrs: &mut L) {
+    pub(super) fn place<L: LrFile>(&mut self, intid: u32, n: usize, lrs: &mut L) {
         self.unbook(n);
         let (w, bit) = split(intid);
         let word = self.word_mut(w);
@@ -263,13 +263,13 @@ impl Books {
 
     /// Empties list register `n`.
     #[inline]
-    fn evict<L: LrFile>(&mut self, n: usize, lrs: &mut L) {
+    pub(super) fn evict<L: LrFile>(&mut self, n: usize, lrs: &mut L) {
         lrs.write(n, Lr(0));
         self.unbook(n);
     }
 
     /// The interrupt of list register `n` is pending no more there, but in its word; an active state stays, and tells when it ends.
-    fn recall<L: LrFile>(&mut self, n: usize, lr: Lr, lrs: &mut L) {
+    pub(super) fn recall<L: LrFile>(&mut self, n: usize, lr: Lr, lrs: &mut L) {
         let (w, bit) = split(lr.intid());
         let word = self.word_mut(w);
         // A linked interrupt's line is the hardware's, so its latch is all there is.
@@ -288,7 +288,7 @@ impl Books {
     }
 
     /// [`Self::recall`] of all that is pending. The caller updates the control.
-    fn recall_all<L: LrFile>(&mut self, lrs: &mut L) {
+    pub(super) fn recall_all<L: LrFile>(&mut self, lrs: &mut L) {
         for n in 0..LRS_MAX {
             if self.used >> n & 1 != 0 {
                 let lr = lrs.read(n);
@@ -400,139 +400,6 @@ impl Books {
         if gone && self.words[0].active & bit == 0 {
             lrs.deactivate(intid);
         }
-    }
-
-    /// The lowest of what is active in the list registers, all of which are full and none pending, leaves its own: a guest that masks by
-    /// running priority must still see what outranks it. `None`: one is pending, and nothing that waits outranks it.
-    fn make_room<L: LrFile>(&mut self, lrs: &mut L) -> Option<usize> {
-        let mut lowest: Option<(u32, usize)> = None;
-        for n in 0..LRS_MAX {
-            let lr = lrs.read(n);
-            if lr.is_pending() && !lr.is_active() {
-                return None;
-            }
-            if lr.is_active() && lowest.is_none_or(|(rank, _)| lr.rank() > rank) {
-                lowest = Some((lr.rank(), n));
-            }
-        }
-        let (_, n) = lowest?;
-        let lr = lrs.read(n);
-        let (w, bit) = split(lr.intid());
-        if lr.is_pending() {
-            self.recall(n, lr, lrs);
-        }
-        self.set_parked(w, self.word(w).active | bit);
-        self.evict(n, lrs);
-        Some(n)
-    }
-
-    /// The highest of those that wait goes to a list register, if there is one for it.
-    fn refill<L: LrFile>(&mut self, lrs: &mut L) {
-        let free = lrs.empty() & lrs.usable();
-        let n = if free != 0 {
-            self.choose(free)
-        } else {
-            match self.make_room(lrs) {
-                Some(n) => n,
-                None => return,
-            }
-        };
-        let empty = lrs.empty();
-        let (mut best, mut found) = (u32::MAX, 0);
-        let mut left = 0;
-        for w in 0..WORDS {
-            let ready = self.ready(w) & !self.held(w, empty);
-            if self.maybe >> w & 1 != 0 && ready != 0 {
-                let (rank, bit) = self.word(w).highest(ready);
-                left |= 1 << w;
-                if rank < best {
-                    (best, found) = (rank, w as u32 * 32 + bit);
-                }
-            }
-        }
-        self.maybe = left;
-        if left != 0 {
-            self.place(found, n, lrs);
-            // What is left of its word is only known to be there or not when it is looked at again.
-            let (w, _) = split(found);
-            if self.ready(w) & !self.held(w, lrs.empty()) == 0 {
-                self.maybe &= !(1 << w);
-            }
-        }
-    }
-
-    pub fn update_control<L: LrFile>(&mut self, lrs: &mut L) {
-        let mut bits = 0;
-        if self.maybe != 0 {
-            bits |= hcr::NPIE;
-        }
-        if self.parked != 0 {
-            bits |= hcr::LRENPIE | hcr::TDIR;
-        }
-        if bits != self.control {
-            if bits & !self.control & hcr::LRENPIE != 0 {
-                // What was counted while nothing was parked concerned no interrupt of ours.
-                lrs.forget_eois();
-            }
-            self.control = bits;
-            lrs.control(bits);
-        }
-        self.open = if self.maybe == 0 { self.able } else { 0 };
-    }
-
-    /// See [`super::Vgic::maintain`].
-    pub fn maintain<L: LrFile>(&mut self, lrs: &mut L) {
-        let mut ended = false;
-        for n in 0..LRS_MAX {
-            if self.used >> n & 1 != 0 {
-                let lr = lrs.read(n);
-                if lr.is_finished() {
-                    ended = true;
-                    self.evict(n, lrs);
-                    self.maybe |= 1 << (split(lr.intid()).0 % WORD_SLOTS);
-                }
-            }
-        }
-        if self.parked != 0 && lrs.take_eoi() {
-            ended = true;
-            self.unpark_first(lrs);
-        }
-        if ended {
-            // What ended may be pending again, and outrank what is pending in a list register.
-            self.recall_all(lrs);
-        }
-        if self.maybe != 0 {
-            self.refill(lrs);
-        }
-        self.update_control(lrs);
-    }
-
-    /// The guest ends its interrupts innermost first: the parked one of highest rank.
-    fn unpark_first<L: LrFile>(&mut self, lrs: &mut L) {
-        let (mut best, mut found) = (u32::MAX, 0);
-        for w in 0..WORDS {
-            let active = self.word(w).active;
-            if active != 0 {
-                let (rank, bit) = self.word(w).highest(active);
-                if rank < best {
-                    (best, found) = (rank, w as u32 * 32 + bit);
-                }
-            }
-        }
-        self.unpark(found, lrs);
-    }
-
-    /// Ends `intid`, if it is active outside the list registers.
-    pub fn unpark<L: LrFile>(&mut self, intid: u32, lrs: &mut L) {
-        let (w, bit) = split(intid);
-        if self.word(w).active & bit == 0 {
-            return;
-        }
-        if self.word(w).hw & bit != 0 {
-            lrs.deactivate(intid);
-        }
-        self.set_parked(w, self.word(w).active & !bit);
-        self.maybe |= 1 << (w % WORD_SLOTS);
     }
 
     /// Pending (`active` false) or active bits of word `w` that list registers hold.

@@ -28,6 +28,7 @@ mod dist;
 mod hw;
 mod lr;
 mod redist;
+mod refill;
 mod sgi;
 #[cfg(test)]
 mod tests;
