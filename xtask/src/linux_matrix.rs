@@ -89,10 +89,12 @@ pub fn run(shop: &Shop, args: &Args) -> Result<()> {
     }
 }
 
+/// Time follows instructions: then one thread runs all CPUs, and one that waits in WFE gives its turn away. With a thread for each CPU, more of them
+/// than the host has cores, whoever has a lock is not running when the others, in the order in which they came, spin for it.
 fn manifest(root: &Path, kernel: &str, vcpus: u32) -> String {
     let cpus: Vec<String> = (0..vcpus).map(|cpu| cpu.to_string()).collect();
     format!(
-        "[system]\nclock = \"host\"\ncpus = {vcpus}\n\n[[vm]]\nname = \"linux\"\nimage = \"debian:{kernel}\"\n\
+        "[system]\ncpus = {vcpus}\n\n[[vm]]\nname = \"linux\"\nimage = \"debian:{kernel}\"\n\
          initramfs = {{ packages = [{PACKAGES}], init = \"{}\" }}\ncmdline = \"console=ttyAMA0 quiet smoke=1\"\n\
          memory = \"384M\"\ncpus = [{}]\n",
         root.join("guests/linux/init").display(),

@@ -45,6 +45,12 @@ pub const GCC_A64: Need = need(
     "aarch64-linux-gnu-gcc",
     "builds test programs for the path analyser and the probe compiler",
 );
+/// C library for that.
+pub const LIBC_A64: Need = need(
+    "libc6-dev-arm64-cross",
+    "/usr/aarch64-linux-gnu/lib/libc.a",
+    "links a program that a Linux guest runs in the tests",
+);
 /// File systems.
 pub const MKE2FS: Need = need(
     "e2fsprogs",
@@ -71,7 +77,7 @@ pub const BUILD: &[Need] = &[LLD, CLANG, LIBBPF];
 /// What booting a system needs.
 pub const BOOT: &[Need] = &[QEMU, LLD, CLANG, LIBBPF];
 /// What the whole test suite needs.
-pub const TEST: &[Need] = &[QEMU, LLD, CLANG, LIBBPF, QEMU_USER, GCC_A64, MKE2FS];
+pub const TEST: &[Need] = &[QEMU, LLD, CLANG, LIBBPF, QEMU_USER, GCC_A64, LIBC_A64, MKE2FS];
 
 /// A need of one verb.
 pub const fn need(package: &'static str, witness: &'static str, why: &'static str) -> Need {

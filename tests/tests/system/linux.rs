@@ -125,6 +125,50 @@ fn loads_a_probe_from_inside_on_two_cpus() {
     loads_a_probe(&[0, 1]);
 }
 
+/// guests/linux/count.c, linked for any arm64 Linux.
+fn count_program(folder: &std::path::Path) -> std::path::PathBuf {
+    let program = folder.join("count");
+    let output = std::process::Command::new("aarch64-linux-gnu-gcc")
+        .args(["-O2", "-static", "-o"])
+        .arg(&program)
+        .arg(repo::root().join("guests/linux/count.c"))
+        .output()
+        .expect("the cross compiler is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    program
+}
+
+/// What `perf stat -e cycles,instructions` counts: a loop of a million rounds of two instructions, on each vCPU.
+#[test]
+fn counts_its_own_instructions_and_cycles() {
+    if !is_there() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "[system]\ncpus = 2\n[[vm]]\nname = \"linux\"\nimage = \"debian:{KERNEL}\"\n\
+         initramfs = {{ packages = [\"busybox-static\"], init = \"guests/linux/init\", files = {{ \"usr/bin/count\" = \"{}\" }} }}\n\
+         cmdline = \"console=ttyAMA0 quiet count=1\"\nmemory = \"256M\"\ncpus = [0, 1]\n",
+        count_program(folder.path()).display()
+    );
+    let outcome = vm::run(&text);
+    assert!(outcome.is_good(), "{}", vm::story(&outcome));
+    let console = outcome.console(0);
+    let lines: Vec<Vec<u64>> = vm::lines(&console, "count: rounds")
+        .map(|line| line.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+        .collect();
+    assert_eq!(lines.len(), 2, "{console}");
+    for line in lines {
+        let [rounds, instructions, cycles] = line.as_slice() else {
+            panic!("{console}")
+        };
+        // The loop, the two system calls around it, and what the kernel's own exceptions make EL0 repeat.
+        let most = 2 * rounds + 20_000;
+        assert!((2 * rounds..most).contains(instructions), "{console}");
+        assert!((2 * rounds..most).contains(cycles), "{console}");
+    }
+}
+
 /// A disk image with an ext4 file system that holds a file.
 fn disk(folder: &std::path::Path) -> std::path::PathBuf {
     let (content, image) = (folder.join("content"), folder.join("disk.img"));
