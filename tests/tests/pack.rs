@@ -5,12 +5,13 @@ use std::path::Path;
 
 use board_support::QEMU_VIRT;
 use gnomon::dist::Dist;
-use gnomon::manifest::{self, System, Text};
+use gnomon::manifest::{self, ImageSource, RamDisk, System, Text};
 use gnomon::pack::{self, Configuration};
 use gnomon_tests::repo;
 use hyp_abi::config::DeviceKind;
 use hyp_abi::{PathId, Rights};
 use hyp_core::config::{BadConfig, Config, Limits};
+use hyp_core::mail::VCPUS_PER_VM;
 use tempfile::TempDir;
 
 /// Where the configuration lies behind a hypervisor of 3 MiB.
@@ -38,6 +39,14 @@ fn configuration(system: &System) -> Configuration {
     pack::configuration(system, &dist, AT).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
+/// What a VM is made of is not looked at here: nothing is fetched.
+fn without_debian(vm: &mut manifest::Vm) {
+    if matches!(vm.image, ImageSource::Debian(_)) {
+        vm.image = ImageSource::BuiltIn("noisy".into());
+    }
+    vm.initrd.take_if(|(disk, _)| matches!(disk, RamDisk::Made(_)));
+}
+
 /// As EL2 calls it: the hypervisor has the memory up to the end of the configuration.
 fn validate<'a>(system: &System, bytes: &'a [u8]) -> Result<Config<'a>, BadConfig> {
     let range = |region: &board_support::Region| region.base..region.end();
@@ -50,7 +59,7 @@ fn validate<'a>(system: &System, bytes: &'a [u8]) -> Result<Config<'a>, BadConfi
         own_devices: &own,
         gic_windows: &gic,
         cpus: system.cpus,
-        vcpus_per_vm: 1,
+        vcpus_per_vm: VCPUS_PER_VM,
     };
     Config::validate(bytes, &limits)
 }
@@ -62,7 +71,8 @@ fn every_system_of_the_repository_is_accepted() {
         .filter(|file| file.starts_with("systems"));
     let mut seen = 0;
     for file in manifests {
-        let system = system(repo::text(&file));
+        let mut system = system(repo::text(&file));
+        system.vms.iter_mut().for_each(without_debian);
         let packed = configuration(&system);
         let config = validate(&system, &packed.bytes).unwrap_or_else(|bad| panic!("{}: {bad:?}", file.display()));
         assert_eq!(config.vms().count(), system.vms.len());
