@@ -49,7 +49,9 @@ enum Unrunnable {
     #[error("{what}: an odd number of hex digits")]
     Odd { what: &'static str },
     #[error("no program")]
-    #[diagnostic(help("its hex digits are read from standard input: echo 'b7 00 00 00 2a 00 00 00 95 00 00 00 00 00 00 00' | gnomon conform"))]
+    #[diagnostic(help(
+        "its hex digits are read from standard input: echo 'b7 00 00 00 2a 00 00 00 95 00 00 00 00 00 00 00' | gnomon conform"
+    ))]
     NoProgram,
     #[error("the program's {bytes} bytes are not whole 8-byte slots")]
     NotSlots { bytes: usize },
@@ -218,7 +220,11 @@ mod tests {
         assert!(matches!(bytes("memory", "012"), Err(Unrunnable::Odd { .. })));
         assert!(matches!(slots(&[0; 12]), Err(Unrunnable::NotSlots { bytes: 12 })));
         assert!(matches!(slots(&[]), Err(Unrunnable::NoProgram)));
-        assert_eq!(bytes("memory", " \n").unwrap(), [0; 0], "no memory is memory of no bytes");
+        assert_eq!(
+            bytes("memory", " \n").unwrap(),
+            [0; 0],
+            "no memory is memory of no bytes"
+        );
         let length = [0x0000_0000_0000_20bf, 0x95];
         assert_eq!(interpret(&length, vec![], 10).unwrap(), 0, "r2 is the memory's length");
         assert!(matches!(

@@ -66,7 +66,9 @@ impl Reports {
 
     /// CPU `cpu` copies what it has counted.
     pub fn publish(&self, cpu: u32, paths: &[PathStat; PathId::COUNT]) {
-        let Some(copies) = self.cpus.get(cpu as usize) else { return };
+        let Some(copies) = self.cpus.get(cpu as usize) else {
+            return;
+        };
         for (to, from) in copies.iter().zip(paths) {
             to.count.store(from.count, Ordering::Relaxed);
             to.sum.store(from.sum, Ordering::Relaxed);

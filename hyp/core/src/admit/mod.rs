@@ -146,11 +146,13 @@ impl Admission {
         self.budget[path as usize % PATHS] = budget;
     }
 
-    /// The largest observation of `path` while no probe was attached. Without effect on proven bounds.
+    /// The largest observation of `path`. While probes are attached, what exceeds the most that they may have taken is the path's own.
+    /// Without effect on proven bounds.
     pub fn observe(&mut self, path: PathId, max: u64) {
         if self.basis(path) == Basis::Observed {
-            let own = &mut self.own[path as usize % PATHS];
-            *own = (*own).max(max);
+            let p = path as usize % PATHS;
+            let probes = if self.is_unloaded() { 0 } else { self.most[p] };
+            self.own[p] = self.own[p].max(max.saturating_sub(probes));
         }
     }
 

@@ -83,6 +83,20 @@ fn points_that_touch_no_budgeted_path_are_free_and_overflow_is_refused() {
 }
 
 #[test]
+fn what_exceeds_the_probes_is_the_paths_own() {
+    let mut t = table();
+    t.own[PathId::Wfi as usize] = 0;
+    let mut a = Admission::new(Some(&t));
+    a.observe(PathId::Wfi, 70);
+    let ok = a.admit(PointId::VcpuBlock, 40, None, &[]).unwrap();
+    assert!(a.commit(&ok));
+    a.observe(PathId::Wfi, 150);
+    assert_eq!(a.row(PathId::Wfi).own, 70, "two firings of 50 may be in it");
+    a.observe(PathId::Wfi, 180);
+    assert_eq!((a.row(PathId::Wfi).own, a.row(PathId::IpcCall).own), (80, 100));
+}
+
+#[test]
 fn without_a_table_nothing_is_admitted_whatever_was_observed() {
     let mut a = Admission::new(None);
     a.observe(PathId::MmioUart, 90);

@@ -392,15 +392,21 @@ fn paths<M: Machine, S: Services<M>>(cpu: &Cpu, m: &mut M, services: &S, slot: u
 }
 
 fn record(path: PathId, stat: &PathStat, known: PathBudget) -> PathRecord {
+    let max = u64::from(stat.max());
+    let own = match known {
+        PathBudget { proven: true, own, .. } => own,
+        // A path first taken with probes on it has no time of its own yet: what was observed holds both.
+        PathBudget { own: 0, .. } => max,
+        PathBudget { own, probes_most, .. } => own.max(max.saturating_sub(probes_most)),
+    };
     PathRecord {
         path: path as u32,
         basis: u32::from(known.proven),
         count: stat.count,
         sum: stat.sum,
         min: if stat.count == 0 { u64::MAX } else { stat.min.into() },
-        max: stat.max().into(),
-        // A path first taken with probes on it has no time of its own yet: what was observed holds both.
-        own: if known.own != 0 { known.own } else { stat.max().into() },
+        max,
+        own,
         probes: known.probes,
         probes_most: known.probes_most,
         budget: known.budget,

@@ -104,6 +104,8 @@ pub(super) fn unload<M: Machine>(cpu: &mut Cpu, m: &mut M, slot: usize) {
     if cpu.loaded as usize == slot {
         m.abandon();
         cpu.loaded = NO_SLOT;
+        // It must be chosen again, though its turn has not ended.
+        cpu.sched.changed = true;
     }
 }
 

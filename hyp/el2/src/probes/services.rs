@@ -197,12 +197,10 @@ const fn kept(x: [u64; 6]) -> [u64; 6] {
 /// All CPUs.
 const ALL: u64 = 0;
 
-/// While no probe is attached, what was counted, by the CPU of number `of` − 1 or by all, is of the paths alone.
+/// Admission learns what was counted, by the CPU of number `of` − 1 or by all.
 fn observe(cpu: &Cpu, store: &mut Store, of: u64) {
-    if store.admission.is_unloaded() {
-        for path in PathId::ALL {
-            store.admission.observe(*path, counted(cpu, *path, of).max().into());
-        }
+    for path in PathId::ALL {
+        store.admission.observe(*path, counted(cpu, *path, of).max().into());
     }
 }
 

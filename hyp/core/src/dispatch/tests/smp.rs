@@ -105,7 +105,12 @@ fn a_reset_vm_starts_again_when_its_memory_is_restored_and_all_are_off() {
         s.exit(FETCH);
         assert_eq!(s.cpu.vcpus[0].restarting, Some(piece));
     }
+    let _ = s.cpu.sched.take_changed();
     s.exit(FETCH);
+    assert!(
+        s.cpu.sched.changed,
+        "nothing of it is loaded, so it must be chosen again"
+    );
     let vcpu = &s.cpu.vcpus[0];
     assert_eq!((vcpu.restarting, vcpu.run, vcpu.el1.elr_el2), (None, Run::Ready, RAM));
     assert!(s.cpu.vms[0].alive && s.cpu.loaded == NO_SLOT && s.cpu.sched.is_ready(0));
