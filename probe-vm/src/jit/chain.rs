@@ -70,7 +70,7 @@ impl Out<'_> {
     }
 
     /// `B.EQ` to an absolute address.
-    fn to_if_equal(&mut self, address: u64) {
+    fn if_equal(&mut self, address: u64) {
         let words = (address.wrapping_sub(self.base + 4 * self.at as u64) as i64) / 4;
         self.good &= (-(1 << 18)..1 << 18).contains(&words);
         self.put(flow::b_cond(Cond::Eq, words as i32));
@@ -146,7 +146,7 @@ pub fn write(probes: &[Target], context: ContextLink, at: u64, code: &mut [u32])
             },
         ] => {
             out.compare(*only);
-            out.to_if_equal(*entry);
+            out.if_equal(*entry);
             out.put(flow::ret());
         }
         _ => several(probes, &mut out),

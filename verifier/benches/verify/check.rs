@@ -2,14 +2,14 @@
 
 use super::generated::large;
 use super::row;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Times by instruction at 50k over that at 10k slots: near-linear.
 const GROWTH_MOST: f64 = 1.5;
 
 /// What `gnomon ARGS` prints.
-fn gnomon(dist: &PathBuf, args: &[&str]) -> String {
+fn gnomon(dist: &Path, args: &[&str]) -> String {
     let run = Command::new(dist.join("gnomon")).args(args).output();
     let run = run.unwrap_or_else(|e| panic!("{}: {e}", dist.display()));
     let said = String::from_utf8_lossy(&run.stderr);
@@ -74,7 +74,7 @@ fn verdict(out: &str) -> f64 {
     row["micros"].as_f64().expect("a time")
 }
 
-fn probes(dist: &PathBuf) {
+fn probes(dist: &Path) {
     let folders = ["probes", "probes/refused"].map(|f| std::fs::read_dir(dist.join(f)));
     let all = folders.into_iter().flatten().flatten();
     let (mut count, mut slowest, mut per_insn) = (0, 0f64, Vec::new());

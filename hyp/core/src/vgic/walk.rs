@@ -254,7 +254,7 @@ impl System {
                 } else {
                     (0, 0x400 + id)
                 };
-                let _ = if id < 32 {
+                if id < 32 {
                     self.vgic
                         .redist_write(base + offset, 1, p.into(), self.loaded, &mut self.hw)
                 } else {
@@ -288,8 +288,7 @@ impl System {
                 i.latch |= i.group1;
             }
             Act::Route(id, to) if id >= 32 => {
-                let _ = self
-                    .vgic
+                self.vgic
                     .dist_write(0x6000 + 8 * id, 8, to.into(), self.loaded, &mut self.hw);
                 self.route[id as usize - 32] = to;
             }
