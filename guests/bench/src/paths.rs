@@ -8,7 +8,7 @@
 
 use hyp_abi::call::CURSOR_END;
 use hyp_abi::record::{MapInfo, PathRecord};
-use hyp_abi::{Call, PathId};
+use hyp_abi::{Call, PathId, Status};
 use rt::buffer::{Buffer, Shared};
 use rt::hvc::{self, Refused};
 use rt::programs::{self, Program};
@@ -20,6 +20,9 @@ use crate::storm;
 const EXITS_GOAL: u64 = 1_000_000;
 /// Goal for bound over observation (hundredths).
 const RATIO_GOAL: u64 = 150;
+
+/// How often a probe's call is made again while another CPU is in the way, a millisecond apart.
+const TRIES: u32 = 1000;
 
 static OUTPUT: Buffer<8192> = Buffer::new();
 
@@ -52,13 +55,26 @@ fn probe(end: u64) {
     sleep_until(timer::now() + (end - timer::now()) / 2);
     for name in ["vm_exit", "vm_entry"] {
         let point = programs::point(name);
-        let attached = Program::load(programs::COUNTING[point]).and_then(|program| program.attach(point, None));
+        let attached =
+            Program::load(programs::COUNTING[point]).and_then(|program| patiently(|| program.attach(point, None)));
         if let Err(refused) = attached {
             exit::fail("paths", format_args!("a probe on {name}: {refused:x?}"));
         }
     }
     println!("@probes {{\"from_ns\":{}}}", timer::now_ns());
     sleep_until(end);
+}
+
+/// Asks again, a millisecond later, while another CPU is in the way.
+fn patiently<T>(ask: impl Fn() -> Result<T, Refused>) -> Result<T, Refused> {
+    for _ in 0..TRIES {
+        match ask() {
+            Err(refused) if refused.status == Status::Again => {}
+            other => return other,
+        }
+        timer::sleep_until(timer::now() + timer::frequency() / 1000);
+    }
+    ask()
 }
 
 /// Sleeps in steps: nothing of what EL2 does for this VM gets longer with the time.
